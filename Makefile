@@ -1,0 +1,41 @@
+# `make demo` and `make test` are all a newcomer needs: each makes its own virtual environment.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint pytest faults bench docs clean
+
+help:
+	@echo "make demo    install into $(VENV), run the pipeline on real prices, show the archive"
+	@echo "make test    install into $(VENV), then ruff, mypy, import-linter and pytest"
+	@echo "make faults  the fault tests with their full counts (an hour)"
+	@echo "make bench   the table of benchmarks/README.md"
+	@echo "make clean   remove what the other targets made"
+
+$(BIN)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --group dev --editable ".[all]"
+	@touch $@
+
+demo: $(BIN)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+	$(BIN)/runvault list --limit 10
+
+test: $(BIN)/.installed lint pytest
+
+lint: $(BIN)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pytest: $(BIN)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile
+
+faults: $(BIN)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" RUNVAULT_FAULTS=full $(BIN)/pytest -m faults
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

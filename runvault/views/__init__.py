@@ -1,0 +1,1 @@
+"""Floor 5: values become text, Markdown, frames and figures. Nothing here decides anything."""

@@ -1,0 +1,55 @@
+"""What every test stands on: a sealed machine, and counts that grow with RUNVAULT_FAULTS=full."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FULL_COUNTS = os.environ.get("RUNVAULT_FAULTS") == "full"
+
+
+def full_counts(short: int, full: int) -> int:
+    """Return how often a fault test repeats: `short` in every run, `full` behind `make faults`."""
+    return full if FULL_COUNTS else short
+
+
+@pytest.fixture(autouse=True)
+def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give git, pygit2 and DVC a private HOME, a fixed author and branch, and none of the machine's configuration."""
+    home = tmp_path_factory.mktemp("home")
+    for name in [
+        n for n in os.environ if n.startswith(("GIT_", "RUNVAULT_", "DVC_", "XDG_")) and n != "RUNVAULT_FAULTS"
+    ]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(home / "dvc-global"))
+    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(home / "dvc-system"))
+    (home / ".gitconfig").write_text(
+        "[user]\n\tname = Ada Quant\n\temail = ada@example.org\n[init]\n\tdefaultBranch = main\n[commit]\n\tgpgsign = false\n"
+    )
+    return home
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """Return a Git repository with one commit and a clean working tree."""
+    path = tmp_path / "repo"
+    path.mkdir()
+    git(path, "init", "--quiet")
+    (path / "strategy.py").write_text("FAST = 10\n")
+    git(path, "add", "strategy.py")
+    git(path, "commit", "--quiet", "--message", "strategy: first")
+    return path
+
+
+def git(path: Path, *args: str, check: bool = True) -> str:
+    """Run git in `path` and return what it printed."""
+    done = subprocess.run(["git", *args], cwd=path, check=check, capture_output=True, text=True)
+    return done.stdout
