@@ -63,8 +63,8 @@ class Outcome:
 class Result(Outcome):
     """One backtest, ready to be archived.
 
-    `tables` are artifacts by file name (``prices.parquet``, ``orders.parquet``, …). `portfolio` is the manifest's member
-    of that name: what the tables do not hold of the portfolio's constructor inputs, and ``rebuildable``.
+    `tables` are artifacts by file name (``prices.parquet``, ``orders.parquet``, …). `portfolio` is the manifest's
+    member of that name: what the tables do not hold of the portfolio's constructor inputs, and ``rebuildable``.
     `dump` makes the engine's own pickle when called; None where the engine has none.
     """
 
