@@ -1,0 +1,8 @@
+"""Tables as Parquet files: written with page checksums, read under caps, values checked before anyone uses them."""
+
+from __future__ import annotations
+
+from runvault.stores.tables.reading import read_table
+from runvault.stores.tables.writing import write_table
+
+__all__ = ["read_table", "write_table"]
