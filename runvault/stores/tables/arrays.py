@@ -64,7 +64,8 @@ def _dtype(kind: pa.DataType) -> np.dtype[Any]:
         return np.dtype(object)
     if pa.types.is_timestamp(kind):
         return np.dtype(f"datetime64[{kind.unit}]")
-    return np.dtype(kind.to_pandas_dtype())
+    dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+    return dtype
 
 
 def _chunk_to_numpy(chunk: pa.Array) -> Array:

@@ -6,7 +6,7 @@ silently wrong number.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -41,8 +41,7 @@ def _check_prices(table: Table) -> None:
 CHECKS: dict[str, Callable[[Table], None]] = {"orders": _check_orders, "prices": _check_prices}
 
 
-def _expect(columns: dict[str, Array] | object, kinds: dict[str, str]) -> None:
-    assert isinstance(columns, dict)
+def _expect(columns: Mapping[str, Array], kinds: Mapping[str, str]) -> None:
     for name, kind in kinds.items():
         if name not in columns:
             raise FormatError(f"column {name!r} is missing")

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runvault.errors import FormatError
-from runvault.model.table import Table
+from runvault.model.table import Array, Table
 from runvault.stores.tables.arrays import to_numpy
 from runvault.stores.tables.checks import check_values
 
 
-def read_table(
-    data: bytes, kind: str, *, columns: Sequence[str] | None = None, column: int | None = None
-) -> Table:
+def read_table(data: bytes, kind: str, *, columns: Sequence[str] | None = None, column: int | None = None) -> Table:
     """Return the table that `data` holds, its values checked as those of `kind`.
 
     Parameters
@@ -49,16 +46,14 @@ def read_table(
 def _read(data: bytes, columns: Sequence[str] | None, column: int | None) -> Table:
     with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
         strings = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
-    with pq.ParquetFile(
-        pa.BufferReader(data), page_checksum_verification=True, read_dictionary=strings
-    ) as file:
+    with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, read_dictionary=strings) as file:
         arrow = file.read(columns=None if columns is None else list(columns), use_threads=False)
     zones = {f.name: f.type.tz for f in arrow.schema if pa.types.is_timestamp(f.type) and f.type.tz}
     table = Table({name: to_numpy(arrow[name]) for name in arrow.column_names}, zones)
     return table if column is None else _rows(table, table.columns["column"] == column)
 
 
-def _rows(table: Table, keep: np.ndarray) -> Table:  # type: ignore[type-arg]
+def _rows(table: Table, keep: Array) -> Table:
     return Table({name: values[keep] for name, values in table.columns.items()}, table.time_zones)
 
 

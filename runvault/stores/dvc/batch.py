@@ -1,0 +1,159 @@
+"""Objects on their way to the disk: written at once, synced and named together.
+
+Syncing many files one after the other waits for as many journal commits; together they share a few.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from runvault.stores.dvc.files import link_or_copy, make_folder, sync_folder, temporary_beside
+
+MAX_OPEN = 32  # open files of one batch
+OBJECT_MODE = 0o444  # as DVC protects its objects: it hashes any other mode again at every look
+
+
+def object_path(root: Path, md5: str) -> Path:
+    """Return where DVC keeps an object below ``files/md5``."""
+    return root / md5[:2] / md5[2:]
+
+
+@dataclass
+class _Pending:
+    file: BinaryIO
+    temporary: Path
+    target: Path
+
+
+@dataclass
+class Batch:
+    """Objects written to temporary files; `finish` makes them durable under their names, `discard` forgets them.
+
+    Parameters
+    ----------
+    roots : tuple of Path
+        ``files/md5`` folders that shall hold every object: bytes are written below the first, and linked to the others.
+    folder_mode : int or None
+        Mode of folders made below the first root, for a cache that a group shares.
+    """
+
+    roots: tuple[Path, ...]
+    folder_mode: int | None = None
+    _pending: dict[str, _Pending] = field(default_factory=dict)
+    _links: list[tuple[Path, Path]] = field(default_factory=list)
+    _synced_anyway: list[Path] = field(default_factory=list)
+    _folders: set[Path] = field(default_factory=set)
+
+    def add(self, md5: str, write: Callable[[BinaryIO], object], is_good: Callable[[Path], bool]) -> None:
+        """Put one object into every root that lacks it or holds it damaged."""
+        if md5 in self._pending:
+            return
+        paths = [object_path(root, md5) for root in self.roots]
+        good = [path for path in paths if path.exists() and is_good(path)]
+        if good:
+            self._synced_anyway += good  # another writer may not have synced it yet, and DVC never does
+            self._folders.update(path.parent for path in good)
+        else:
+            self._pending[md5] = self._write(paths[0], write)
+        source = good[0] if good else paths[0]
+        self._links += [(source, path) for path in paths if path not in good and path != source]
+        if len(self._pending) >= MAX_OPEN:
+            self.finish()
+
+    def _write(self, target: Path, write: Callable[[BinaryIO], object]) -> _Pending:
+        temporary = temporary_beside(target)
+        file = self._create(temporary)
+        pending = _Pending(file, temporary, target)
+        try:
+            write(file)
+            file.flush()
+            temporary.chmod(OBJECT_MODE)
+        except BaseException:
+            _drop(pending)
+            raise
+        return pending
+
+    def _create(self, temporary: Path) -> BinaryIO:
+        try:
+            return temporary.open("xb")
+        except FileNotFoundError:
+            self._make_folder(temporary.parent)
+            return temporary.open("xb")
+
+    def _make_folder(self, folder: Path) -> None:
+        self._folders.update(make_folder(folder, self.folder_mode if folder.is_relative_to(self.roots[0]) else None))
+
+    def finish(self) -> None:
+        """Sync, rename and link everything added so far, then sync the folders."""
+        try:
+            _in_parallel(_sync_pending, self._pending.values())
+            _in_parallel(_sync_path, self._synced_anyway)
+            for pending in self._pending.values():
+                pending.file.close()
+                pending.temporary.replace(pending.target)
+                self._folders.add(pending.target.parent)
+            for source, target in self._links:
+                self._link(source, target)
+            _in_parallel(sync_folder, self._folders)
+        finally:
+            self.discard()
+
+    def _link(self, source: Path, target: Path) -> None:
+        self._make_folder(target.parent)
+        self._folders.add(target.parent)
+        try:
+            link_or_copy(source, target)
+        except FileExistsError:  # damaged, or put there by another writer since we looked
+            temporary = temporary_beside(target)
+            try:
+                link_or_copy(source, temporary)
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)  # renaming one name of a file onto another leaves both
+
+    def discard(self) -> None:
+        """Forget what is not finished, and remove its temporary files."""
+        for pending in self._pending.values():
+            _drop(pending)
+        for collection in (self._pending, self._links, self._synced_anyway, self._folders):
+            collection.clear()
+
+
+def _drop(pending: _Pending) -> None:
+    pending.file.close()
+    with suppress(OSError):
+        pending.temporary.unlink(missing_ok=True)
+
+
+def _sync_pending(pending: _Pending) -> None:
+    os.fsync(pending.file.fileno())
+
+
+def _sync_path(path: Path) -> None:
+    with path.open("rb") as file, suppress(PermissionError):  # Windows syncs only what is open for writing
+        os.fsync(file.fileno())
+
+
+def _in_parallel(work: Callable[..., None], items: Iterable[object]) -> None:
+    """Call `work` for every item; fsync releases the interpreter's lock, so waiting overlaps."""
+    todo = list(items)
+    if len(todo) < 2:
+        for item in todo:
+            work(item)
+        return
+    with ThreadPoolExecutor(min(len(todo), 8)) as pool:
+        for _ in pool.map(work, todo):
+            pass
+
+
+def chunks_of(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
+    """Yield the bytes of a file piece by piece."""
+    with path.open("rb") as file:
+        while chunk := file.read(size):
+            yield chunk

@@ -1,0 +1,67 @@
+"""Files that survive a power cut, and links to them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from pathlib import Path
+
+_numbers = itertools.count()
+
+
+def temporary_beside(target: Path) -> Path:
+    """Return a name in the folder of `target` that no other writer uses."""
+    return target.with_name(f".{target.name}.{os.getpid()}-{next(_numbers)}.tmp")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable; a folder cannot be synced on Windows."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path, mode: int | None = None) -> list[Path]:
+    """Make `folder` and what lacks above it; return the folders that got a new name by it."""
+    if folder.is_dir():
+        return []
+    missing = list(itertools.takewhile(lambda path: not path.exists(), [folder, *folder.parents]))
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing if mode is not None else ():
+        path.chmod(mode or 0)
+    return [path.parent for path in missing]
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put the content of `source` at the new name `target`: a hard link, else a durable copy.
+
+    The copy goes through the kernel, which shares the blocks where the file system can (a reflink).
+
+    Raises
+    ------
+    FileExistsError
+        `target` exists.
+    """
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # another file system, or one without hard links
+        _copy(source, target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    temporary = temporary_beside(target)
+    try:
+        shutil.copyfile(source, temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o444)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

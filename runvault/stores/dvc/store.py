@@ -1,0 +1,163 @@
+"""The object store: DVC's cache, and a second name for every object that `dvc gc` does not know."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from runvault.errors import ArtifactMissingError, FormatError, IntegrityError, RunvaultError
+from runvault.stores.dvc.batch import Batch, chunks_of, object_path
+from runvault.stores.dvc.cache import Cache, find_dvc_folder, resolve_cache
+from runvault.stores.dvc.pointers import MD5
+from runvault.stores.dvc.stored import Stored, describe
+
+KEEP = "runvault/keep/files/md5"  # below the common git folder: shared by worktrees, never pushed
+
+
+@dataclass(frozen=True)
+class ObjectProblem:
+    """What is wrong with one copy of an object: `place` is ``cache`` or ``keep``, `kind` ``missing`` or ``damaged``."""
+
+    place: str
+    kind: str
+    path: Path
+
+
+class ObjectStore:
+    """Objects by MD5, in the DVC cache of a repository and in its keep.
+
+    Parameters
+    ----------
+    keep : Path
+        The ``files/md5`` folder in the common git folder that holds a hard link of every object.
+    dvc_folder : Path or None
+        The ``.dvc`` folder whose configuration names the cache; None where the repository has no DVC, and keep is all.
+    """
+
+    def __init__(self, keep: Path, dvc_folder: Path | None) -> None:
+        self.keep = keep
+        self._dvc_folder = dvc_folder
+        self._batch: Batch | None = None
+
+    @classmethod
+    def find(cls, work_tree: Path | None, common_dir: Path) -> ObjectStore:
+        """Return the store of the repository with this common git folder, as seen from `work_tree`."""
+        return cls(common_dir / KEEP, find_dvc_folder(work_tree, common_dir))
+
+    @cached_property
+    def _cache(self) -> Cache | None:
+        # Asked of DVC on first need only: keep answers nearly every read, and DVC takes 60 ms to import
+        return None if self._dvc_folder is None else resolve_cache(self._dvc_folder)
+
+    @property
+    def cache(self) -> Path | None:
+        """Return the ``files/md5`` folder of the DVC cache; None where the repository has no DVC."""
+        return None if self._cache is None else self._cache.objects
+
+    def put(self, data: bytes) -> Stored:
+        """Store `data` durably (inside `batch`: by its end) and say what it is called."""
+        stored = describe(data)
+        with self.batch() as batch, _writing(self.keep):
+            batch.add(stored.md5, lambda file: file.write(data), lambda path: path.read_bytes() == data)
+        return stored
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Make everything put inside durable together at the end; an exception inside stores nothing."""
+        if self._batch is not None:
+            yield self._batch
+            return
+        batch = self._batch = self._new_batch()
+        try:
+            yield batch
+            with _writing(self.keep):
+                batch.finish()
+        finally:
+            self._batch = None
+            batch.discard()
+
+    def _new_batch(self) -> Batch:
+        if self._cache is None:
+            return Batch((self.keep,))
+        return Batch((self._cache.objects, self.keep), self._cache.folder_mode)
+
+    def get(self, md5: str, sha256: str | None = None) -> bytes:
+        """Return an object's bytes once they match `sha256` (its MD5 where that is not given).
+
+        Raises
+        ------
+        ArtifactMissingError
+            Neither the cache nor keep has it.
+        IntegrityError
+            No copy matches.
+        """
+        damaged = []
+        for path in self._paths(md5):
+            data = _read(path)
+            if data is not None and _matches(data, md5, sha256):
+                return data
+            damaged += [path] if data is not None else []
+        if not damaged:
+            raise ArtifactMissingError(f"object {md5} is not in the DVC cache", "fetch it: dvc fetch --all-branches")
+        raise IntegrityError(
+            f"object {md5} does not match its hash, in {' and '.join(map(str, damaged))}",
+            "move the file away and fetch a good copy: dvc fetch --all-branches",
+        )
+
+    def _paths(self, md5: str) -> Iterator[Path]:
+        if not MD5.fullmatch(md5):
+            raise FormatError(f"{md5!r} is no MD5 of DVC")
+        yield object_path(self.keep, md5)
+        if self.cache is not None:
+            yield object_path(self.cache, md5)
+
+    def has(self, md5: str) -> bool:
+        """Tell whether there is a copy, whatever it holds."""
+        return any(path.is_file() for path in self._paths(md5))
+
+    def check(self, md5: str, sha256: str | None = None, size: int | None = None) -> list[ObjectProblem]:
+        """Return what is wrong with the copies of an object; nothing, where every place holds it intact."""
+        problems = []
+        for place, path in zip(("keep", "cache"), self._paths(md5), strict=False):
+            kind = _kind_of_damage(path, md5, sha256, size)
+            problems += [ObjectProblem(place, kind, path)] if kind else []
+        return problems
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _matches(data: bytes, md5: str, sha256: str | None) -> bool:
+    if sha256 is not None:
+        return hashlib.sha256(data).hexdigest() == sha256
+    return hashlib.md5(data, usedforsecurity=False).hexdigest() == md5.removesuffix(".dir")
+
+
+def _kind_of_damage(path: Path, md5: str, sha256: str | None, size: int | None) -> str | None:
+    if not path.is_file():
+        return "missing"
+    if size is not None and not md5.endswith(".dir") and path.stat().st_size != size:
+        return "damaged"
+    of_md5, of_sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    for chunk in chunks_of(path):
+        of_md5.update(chunk)
+        of_sha256.update(chunk)
+    same = of_md5.hexdigest() == md5.removesuffix(".dir") and of_sha256.hexdigest() == (sha256 or of_sha256.hexdigest())
+    return None if same else "damaged"
+
+
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or place
+        raise RunvaultError(f"cannot store objects: {error.strerror or error}: {where}") from error
