@@ -6,7 +6,8 @@ Syncing many files one after the other waits for as many journal commits; togeth
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import BinaryIO
 from runvault.stores.dvc.files import link_or_copy, make_folder, sync_folder, temporary_beside
 
 MAX_OPEN = 32  # open files of one batch
+SLOW_S = 0.002  # a sync that takes longer is worth threads
 OBJECT_MODE = 0o444  # as DVC protects its objects: it hashes any other mode again at every look
 
 
@@ -141,19 +143,20 @@ def _sync_path(path: Path) -> None:
 
 
 def _in_parallel(work: Callable[..., None], items: Iterable[object]) -> None:
-    """Call `work` for every item; fsync releases the interpreter's lock, so waiting overlaps."""
+    """Call `work` for every item; where the first is slow, wait for the others together.
+
+    fsync releases the interpreter's lock, and waiting writers share a commit of the file system's journal. On a quick
+    disk starting threads costs more than it saves.
+    """
     todo = list(items)
-    if len(todo) < 2:
-        for item in todo:
+    started = time.monotonic()
+    for item in todo[:1]:
+        work(item)
+    rest = todo[1:]
+    if len(rest) < 2 or time.monotonic() - started < SLOW_S:
+        for item in rest:
             work(item)
         return
-    with ThreadPoolExecutor(min(len(todo), 8)) as pool:
-        for _ in pool.map(work, todo):
+    with ThreadPoolExecutor(min(len(rest), 8)) as pool:
+        for _ in pool.map(work, rest):
             pass
-
-
-def chunks_of(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
-    """Yield the bytes of a file piece by piece."""
-    with path.open("rb") as file:
-        while chunk := file.read(size):
-            yield chunk

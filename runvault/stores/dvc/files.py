@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _numbers = itertools.count()
@@ -40,7 +43,7 @@ def make_folder(folder: Path, mode: int | None = None) -> list[Path]:
 def link_or_copy(source: Path, target: Path) -> None:
     """Put the content of `source` at the new name `target`: a hard link, else a durable copy.
 
-    The copy goes through the kernel, which shares the blocks where the file system can (a reflink).
+    The copy is a reflink where the file systems can share blocks.
 
     Raises
     ------
@@ -58,10 +61,44 @@ def link_or_copy(source: Path, target: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     temporary = temporary_beside(target)
     try:
-        shutil.copyfile(source, temporary)
+        _reflink_or_copy(source, temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o444)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _reflink_or_copy(source: Path, target: Path) -> None:
+    from dvc_objects.fs.system import reflink
+
+    try:
+        reflink(str(source), str(target))  # type: ignore[no-untyped-call]
+    except OSError:
+        with suppress(FileNotFoundError):
+            target.unlink()  # a reflink that failed may leave an empty file
+        shutil.copyfile(source, target)
+
+
+def chunks_of(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
+    """Yield the bytes of a file piece by piece."""
+    with path.open("rb") as file:
+        while chunk := file.read(size):
+            yield chunk
+
+
+def hash_chunks(chunks: Iterator[bytes]) -> tuple[str, str, int]:
+    """Return MD5, SHA-256 and size of bytes that come in pieces.
+
+    Examples
+    --------
+    >>> hash_chunks(iter([b"ab", b"c"])) == hash_chunks(iter([b"abc"]))
+    True
+    """
+    md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
+    for chunk in chunks:
+        md5.update(chunk)
+        sha256.update(chunk)
+        size += len(chunk)
+    return md5.hexdigest(), sha256.hexdigest(), size

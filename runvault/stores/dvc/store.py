@@ -10,8 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 from runvault.errors import ArtifactMissingError, FormatError, IntegrityError, RunvaultError
-from runvault.stores.dvc.batch import Batch, chunks_of, object_path
+from runvault.stores.dvc.batch import Batch, object_path
 from runvault.stores.dvc.cache import Cache, find_dvc_folder, resolve_cache
+from runvault.stores.dvc.files import chunks_of, hash_chunks
+from runvault.stores.dvc.inputs import describe_file, list_folder, writer_of
 from runvault.stores.dvc.pointers import MD5
 from runvault.stores.dvc.stored import Stored, describe
 
@@ -61,9 +63,29 @@ class ObjectStore:
     def put(self, data: bytes) -> Stored:
         """Store `data` durably (inside `batch`: by its end) and say what it is called."""
         stored = describe(data)
-        with self.batch() as batch, _writing(self.keep):
+        with _translated(self.keep), self.batch() as batch:
             batch.add(stored.md5, lambda file: file.write(data), lambda path: path.read_bytes() == data)
         return stored
+
+    def put_file(self, path: Path) -> Stored:
+        """Store a file, or a folder as DVC's listing of its files, and say what it is called."""
+        with _translated(path), self.batch() as batch:
+            return self._put_folder(path, batch) if path.is_dir() else self._put_file(path, batch)
+
+    def _put_file(self, path: Path, batch: Batch) -> Stored:
+        stored = describe_file(path)
+        batch.add(stored.md5, writer_of(path, stored), lambda copy: describe_file(copy) == stored)
+        return stored
+
+    def _put_folder(self, path: Path, batch: Batch) -> Stored:
+        listing = list_folder(path, None if self._dvc_folder is None else self._dvc_folder.parent)
+        for file, md5 in listing.files.items():
+            if self._put_file(file, batch).md5 != md5:
+                raise IntegrityError(f"{file} changed while it was read", "save again once nothing writes to it")
+        stored = describe(listing.data)
+        name = f"{stored.md5}.dir"
+        batch.add(name, lambda out: out.write(listing.data), lambda copy: copy.read_bytes() == listing.data)
+        return Stored(name, stored.sha256, listing.size, len(listing.files))
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
@@ -74,7 +96,7 @@ class ObjectStore:
         batch = self._batch = self._new_batch()
         try:
             yield batch
-            with _writing(self.keep):
+            with _translated(self.keep):
                 batch.finish()
         finally:
             self._batch = None
@@ -146,16 +168,13 @@ def _kind_of_damage(path: Path, md5: str, sha256: str | None, size: int | None) 
         return "missing"
     if size is not None and not md5.endswith(".dir") and path.stat().st_size != size:
         return "damaged"
-    of_md5, of_sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    for chunk in chunks_of(path):
-        of_md5.update(chunk)
-        of_sha256.update(chunk)
-    same = of_md5.hexdigest() == md5.removesuffix(".dir") and of_sha256.hexdigest() == (sha256 or of_sha256.hexdigest())
+    of_md5, of_sha256, _ = hash_chunks(chunks_of(path))
+    same = of_md5 == md5.removesuffix(".dir") and sha256 in (None, of_sha256)
     return None if same else "damaged"
 
 
 @contextmanager
-def _writing(place: Path) -> Iterator[None]:
+def _translated(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
