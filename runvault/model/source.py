@@ -17,12 +17,15 @@ class FileChange(NamedTuple):
 
 
 class Introduced(NamedTuple):
-    """A content that a commit brought to a path; `time` is the commit's own, in seconds since the epoch."""
+    """A content that a commit brought to a path.
+
+    `time` is the committer's, in seconds since the epoch: of two commits that brought the same, the earlier counts.
+    """
 
     commit: str
     path: str
     blob: str
-    time: int
+    time: int = 0
 
 
 class ArchiveSource(Protocol):
