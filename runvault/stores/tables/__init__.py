@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from runvault.stores.tables.checks import check_values
 from runvault.stores.tables.reading import read_table
 from runvault.stores.tables.writing import write_table
 
-__all__ = ["read_table", "write_table"]
+__all__ = ["check_values", "read_table", "write_table"]

@@ -13,6 +13,7 @@ import pyarrow as pa
 from runvault.errors import FormatError
 from runvault.model.table import Array
 
+MAX_TEXT = 4096  # characters of one label
 NAT = np.iinfo(np.int64).min
 
 
@@ -53,6 +54,7 @@ def _validity(present: Array) -> pa.Buffer | None:
 
 def to_numpy(column: pa.ChunkedArray) -> Array:
     """Return a column as an array of the kinds that `Table` knows; memory is shared where the column is one chunk."""
+    _dtype(column.type)
     parts = [_chunk_to_numpy(chunk) for chunk in column.chunks]
     if len(parts) == 1:
         return parts[0]
@@ -64,6 +66,8 @@ def _dtype(kind: pa.DataType) -> np.dtype[Any]:
         return np.dtype(object)
     if pa.types.is_timestamp(kind):
         return np.dtype(f"datetime64[{kind.unit}]")
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise FormatError(f"a column is of type {kind}")
     dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
     return dtype
 
@@ -97,8 +101,17 @@ def _present(chunk: pa.Array) -> Array:
 
 
 def _strings_to_numpy(chunk: pa.DictionaryArray) -> Array:
-    words = np.array([*chunk.dictionary.to_pylist(), None], dtype=object)
+    words = np.array([*_words(chunk.dictionary), None], dtype=object)
     codes = _values(chunk.indices, np.dtype(np.int32))
     if chunk.null_count:
         codes = np.where(_present(chunk), codes, len(words) - 1)
     return words[codes]
+
+
+def _words(words: pa.Array) -> list[str]:
+    if not pa.types.is_string(words.type):
+        raise FormatError(f"a column is of type {words.type}")
+    texts: list[str] = words.to_pylist()
+    if any(len(text) > MAX_TEXT for text in texts):
+        raise FormatError("a text is too long")
+    return texts

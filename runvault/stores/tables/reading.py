@@ -1,4 +1,4 @@
-"""Parquet into tables: caps first, then checksums, then values."""
+"""Parquet into tables: claims first, then checksums, then values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ from runvault.errors import FormatError
 from runvault.model.table import Array, Table
 from runvault.stores.tables.arrays import to_numpy
 from runvault.stores.tables.checks import check_values
+from runvault.stores.tables.claims import Claims, read_claims
 
 
-def read_table(data: bytes, kind: str, *, columns: Sequence[str] | None = None, column: int | None = None) -> Table:
+def read_table(
+    data: bytes,
+    kind: str,
+    *,
+    columns: Sequence[str] | None = None,
+    column: int | None = None,
+    shape: tuple[int, int] | None = None,
+) -> Table:
     """Return the table that `data` holds, its values checked as those of `kind`.
 
     Parameters
@@ -21,12 +29,15 @@ def read_table(data: bytes, kind: str, *, columns: Sequence[str] | None = None, 
     data : bytes
         A Parquet file.
     kind : str
-        ``stats``, ``prices``, ``orders``, ``trades``, ``equity``, or any other name for a table of which only the
-        shape is checked.
+        ``stats``, ``prices``, ``orders``, ``trades``, ``equity``, or any other name for a table of which only form and
+        size are checked.
     columns : sequence of str, optional
-        Read these columns only.
+        Read these columns only; only their values are checked.
     column : int, optional
-        Read only the rows of this column of a sweep (whose ``column`` has this value).
+        Read only the rows of this column of a sweep: those whose ``column`` has this value. Row groups without such
+        rows are not read.
+    shape : (int, int), optional
+        Bars and columns of the portfolio; an order or trade elsewhere is refused.
 
     Raises
     ------
@@ -34,23 +45,53 @@ def read_table(data: bytes, kind: str, *, columns: Sequence[str] | None = None, 
         The file is no Parquet, is damaged, claims more than it can hold, or holds values that no engine writes.
     """
     try:
-        table = _read(data, columns, column)
-        check_values(kind, table)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise FormatError(f"{kind}.parquet: {_first_line(error)}") from error
+        table = _read(data, read_claims(data), columns, column)
+        check_values(kind, table, whole=columns is None, shape=shape)
     except FormatError as error:
         raise FormatError(f"{kind}.parquet: {error}", error.hint) from error
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        raise FormatError(f"{kind}.parquet: {_first_line(error)}") from error
     return table
 
 
-def _read(data: bytes, columns: Sequence[str] | None, column: int | None) -> Table:
-    with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-        strings = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
-    with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, read_dictionary=strings) as file:
-        arrow = file.read(columns=None if columns is None else list(columns), use_threads=False)
-    zones = {f.name: f.type.tz for f in arrow.schema if pa.types.is_timestamp(f.type) and f.type.tz}
-    table = Table({name: to_numpy(arrow[name]) for name in arrow.column_names}, zones)
-    return table if column is None else _rows(table, table.columns["column"] == column)
+def _read(data: bytes, claims: Claims, columns: Sequence[str] | None, column: int | None) -> Table:
+    wanted = list(claims.columns if columns is None else columns)
+    _refuse_missing(claims, wanted if column is None else [*wanted, "column"])
+    read = wanted if column is None or "column" in wanted else [*wanted, "column"]
+    # Words are stored once however often they occur, so that a short file cannot become gigabytes of text
+    file = pq.ParquetFile(
+        pa.BufferReader(data), page_checksum_verification=True, read_dictionary=list(claims.strings), pre_buffer=False
+    )
+    with file:
+        groups = range(file.metadata.num_row_groups) if column is None else _groups_with(file, claims, column)
+        arrow = file.read_row_groups(list(groups), columns=read, use_threads=False)
+    table = _to_table(arrow, read)
+    if column is not None:
+        table = _rows(table, table.columns["column"] == column)
+    return Table({name: table.columns[name] for name in wanted}, table.time_zones)
+
+
+def _refuse_missing(claims: Claims, wanted: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in claims.columns:
+            raise FormatError(f"column {name!r} is missing")
+
+
+def _groups_with(file: pq.ParquetFile, claims: Claims, column: int) -> list[int]:
+    place = claims.columns.index("column")
+    metadata = file.metadata
+    bounds = [metadata.row_group(group).column(place).statistics for group in range(metadata.num_row_groups)]
+    return [
+        group
+        for group, bound in enumerate(bounds)
+        if bound is None or not bound.has_min_max or bound.min <= column <= bound.max
+    ]
+
+
+def _to_table(arrow: pa.Table, names: Sequence[str]) -> Table:
+    fields = {name: arrow.schema.field(name) for name in names}
+    zones = {name: f.type.tz for name, f in fields.items() if pa.types.is_timestamp(f.type) and f.type.tz}
+    return Table({name: to_numpy(arrow.column(name)) for name in names}, zones)
 
 
 def _rows(table: Table, keep: Array) -> Table:

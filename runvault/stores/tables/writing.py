@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 
 from runvault.model.table import Table
 from runvault.stores.tables.arrays import to_arrow
+from runvault.stores.tables.claims import refuse_shape
 
 ROW_GROUP = 20_000  # lets one column of a sweep be read alone, for 0.3 % of size
 
@@ -14,14 +15,22 @@ ROW_GROUP = 20_000  # lets one column of a sweep be read alone, for 0.3 % of siz
 def write_table(table: Table) -> bytes:
     """Return `table` as Parquet: zstd, page checksums, equal bytes for equal tables.
 
-    Any Parquet reader opens the result; strings, timestamps and time zones come out as such.
+    Any Parquet reader opens the result; strings, timestamps and time zones come out as such. Values are not checked:
+    `check_values` says whether a reader will accept them.
+
+    Raises
+    ------
+    FormatError
+        The table is larger than readers accept.
     """
     arrays = {name: to_arrow(values, table.time_zones.get(name)) for name, values in table.columns.items()}
     arrow = pa.Table.from_arrays(list(arrays.values()), names=list(arrays))
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, arrow.schema, **_options(arrow, table)) as writer:
         writer.write_table(arrow, ROW_GROUP)
-    return bytes(sink.getvalue())
+    data: bytes = sink.getvalue().to_pybytes()
+    refuse_shape(table.n_rows, len(arrays), len(data))
+    return data
 
 
 def _options(arrow: pa.Table, table: Table) -> dict[str, object]:
