@@ -1,0 +1,84 @@
+"""Making the archive branch, and refusing the repositories that cannot be written safely."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from runvault.errors import RunvaultError
+from runvault.stores.git.checkout import checkouts_of, refuse_dirty
+from runvault.stores.git.edits import Edit, Signature
+from runvault.stores.git.layout import FORMAT, STATIC_FILES
+from runvault.stores.git.objects import Tip, open_repository
+from runvault.stores.git.repository import Repository
+from runvault.stores.git.writing import TIMEOUT_S, Writer
+
+# The first commit of every archive is the same object everywhere: archives made apart share it, and so they merge.
+FIRST_COMMIT = "5bc755adf406cd8a6b4d2d6cb5e0d9af32548a74"
+
+_FIRST = Edit(
+    files=tuple(STATIC_FILES.items()),
+    message=f"runvault archive, format {FORMAT}",
+    author=Signature("runvault", "runvault@localhost"),
+    time=datetime(1970, 1, 1, tzinfo=UTC),
+    signed=False,
+)
+
+
+def init_archive(repository: Repository, *, timeout_s: float = TIMEOUT_S) -> bool:
+    """Make the archive branch where there is none.
+
+    Returns
+    -------
+    bool
+        Whether it was made; False where the archive exists already.
+
+    Raises
+    ------
+    RunvaultError
+        The repository cannot be written safely (see `check_writable`), or a branch of this name holds something else.
+    BusyError
+        Another process held the repository for `timeout_s` seconds.
+    """
+    check_writable(repository)
+
+    def plan(tip: Tip) -> Edit | None:
+        if tip.commit is None:
+            return _FIRST
+        if not tip.exists("runvault.json"):
+            raise RunvaultError(
+                f"branch {repository.branch!r} exists and holds no archive",
+                "choose another name with --branch or 'git config runvault.branch NAME'",
+            )
+        return None
+
+    return Writer(repository).create(plan, timeout_s=timeout_s) is not None
+
+
+def check_writable(repository: Repository) -> None:
+    """Raise what would make a save fail, before anybody has waited hours for the result to be saved.
+
+    Raises
+    ------
+    RunvaultError
+        Objects or refs are in a form that libgit2 cannot write, the repository cannot be opened, or the archive branch
+        itself is checked out with changes.
+    """
+    _refuse_unsupported(repository)
+    open_repository(repository.common_dir)
+    for checkout in checkouts_of(repository):
+        refuse_dirty(checkout)
+
+
+def _refuse_unsupported(repository: Repository) -> None:
+    where, config = str(repository.common_dir), repository.config
+    if repository.object_format != "sha1":
+        hint = "make one with 'git init --object-format=sha1'"
+        raise RunvaultError(f"the repository at {where!r} uses {repository.object_format} object ids", hint)
+    if config.get("extensions.refstorage", "files") != "files":
+        hint = "run 'git refs migrate --ref-format=files'"
+        raise RunvaultError(f"the repository at {where!r} keeps its refs as a {config['extensions.refstorage']}", hint)
+    if "extensions.partialclone" in config:
+        hint = (
+            "fetch the rest with 'git fetch --refetch --no-filter', then 'git config --unset extensions.partialClone'"
+        )
+        raise RunvaultError(f"the repository at {where!r} is a partial clone: objects are missing by design", hint)

@@ -1,0 +1,155 @@
+"""Objects through libgit2: reading at a tip, and building the trees on the path of an edit, nothing besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import FileMode, ObjectType, Option, RepositoryOpenFlag
+
+from runvault.errors import IntegrityError, RunvaultError
+
+# Neither objects nor refs reach the disk by default. What is read is compared with its name.
+pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
+pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, True)
+
+# pygit2 raises by libgit2's error code: GitError, and OSError, ValueError or KeyError for some of them.
+LIBRARY_ERRORS = (pygit2.GitError, OSError, ValueError, KeyError)
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn libgit2's exceptions into ours; the message begins with what was being done."""
+    try:
+        yield
+    except RunvaultError:
+        raise
+    except LIBRARY_ERRORS as error:
+        said = (str(error.args[0]) if error.args else type(error).__name__).strip().splitlines()[0]
+        kind = IntegrityError if "hash mismatch" in said or "corrupt" in said else RunvaultError
+        raise kind(f"{doing}: {said}") from error
+
+
+def open_repository(common_dir: Path) -> pygit2.Repository:
+    """Open a repository afresh: nothing that another handle has cached is believed."""
+    with translated(f"libgit2 cannot open the repository at {str(common_dir)!r}"):
+        return pygit2.Repository(str(common_dir), RepositoryOpenFlag.NO_SEARCH)
+
+
+class Tip:
+    """The archive at one commit, as a plan sees it.
+
+    Parameters
+    ----------
+    handle : pygit2.Repository
+        Where to read.
+    commit : str or None
+        The commit; None stands for an archive that does not exist yet.
+    """
+
+    def __init__(self, handle: pygit2.Repository, commit: str | None) -> None:
+        self._handle = handle
+        self.commit = commit
+        with translated(f"cannot read the archive at {commit}"):
+            found = handle[commit].peel(pygit2.Commit) if commit else None
+            self.tree: pygit2.Tree | None = found.tree if found else None
+            self.time: int = found.commit_time if found else 0
+
+    def _entry(self, path: str) -> pygit2.Object | None:
+        if self.tree is None:
+            return None
+        with translated(f"cannot read {path!r} at {self.commit}"):
+            try:
+                entry: pygit2.Object = self.tree[path]
+            except KeyError:
+                return None
+            return entry
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is a file or folder at `path`."""
+        return self._entry(path) is not None
+
+    def read(self, path: str) -> bytes | None:
+        """Return the content of the file at `path`, None where there is none."""
+        entry = self._entry(path)
+        with translated(f"cannot read {path!r} at {self.commit}"):
+            return entry.data if isinstance(entry, pygit2.Blob) else None
+
+    def files(self, folder: str) -> dict[str, bytes]:
+        """Return the contents of the files in `folder` by name; folders in it are left out."""
+        entry = self._entry(folder)
+        with translated(f"cannot read {folder!r} at {self.commit}"):
+            if not isinstance(entry, pygit2.Tree):
+                return {}
+            return {item.name: item.data for item in entry if isinstance(item, pygit2.Blob) and item.name}
+
+
+class Folder(dict[str, "Folder | bytes | None"]):
+    """The wanted changes in one folder: contents, removals (None) and folders."""
+
+    def place(self, path: str, content: bytes | None) -> None:
+        """Add a change at `path`."""
+        *folders, name = path.split("/")
+        node = self
+        for folder in folders:
+            below = node.setdefault(folder, Folder())
+            if not isinstance(below, Folder):
+                node[folder] = below = Folder()
+            node = below
+        node[name] = content
+
+
+@dataclass
+class Built:
+    """What building an edit made: the root tree, and every object that it needs and the tip's need not have."""
+
+    tree: pygit2.Oid | None = None
+    objects: set[str] = field(default_factory=set)
+    blobs: dict[str, pygit2.Oid] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+
+
+def build(handle: pygit2.Repository, base: pygit2.Tree | None, files: Iterable[tuple[str, bytes | None]]) -> Built:
+    """Write the blobs of an edit and the trees on their paths.
+
+    Doing it again writes what has gone missing in between and nothing else.
+    """
+    built, root = Built(), Folder()
+    with translated("cannot write to the repository"):
+        for path, content in files:
+            root.place(path, content)
+        built.tree = _build_folder(handle, base, root, "", built) or handle.TreeBuilder().write()
+    built.objects.add(str(built.tree))
+    return built
+
+
+def _build_folder(
+    handle: pygit2.Repository, base: pygit2.Tree | None, wanted: Folder, prefix: str, built: Built
+) -> pygit2.Oid | None:
+    """Write one folder and what is below it; None where nothing is left in it."""
+    builder = handle.TreeBuilder(base) if base is not None else handle.TreeBuilder()
+    for name, content in wanted.items():
+        path = prefix + name
+        old = base[name] if base is not None and name in base else None
+        if isinstance(content, bytes):
+            blob = built.blobs[path] = handle.odb.write(ObjectType.BLOB, content)
+            built.objects.add(str(blob))
+            builder.insert(name, blob, FileMode.BLOB)
+            continue
+        below = None
+        if content is None:
+            built.removed.append(path)
+        else:
+            below = _build_folder(handle, old if isinstance(old, pygit2.Tree) else None, content, path + "/", built)
+        if below is not None:
+            builder.insert(name, below, FileMode.TREE)
+        elif old is not None:
+            builder.remove(name)
+    if not len(builder):
+        return None
+    tree = builder.write()
+    built.objects.add(str(tree))
+    return tree

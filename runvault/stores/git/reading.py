@@ -1,0 +1,191 @@
+"""Reading the archive through the git programs: one process a question, no library to load for a listing."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import IO, cast
+
+from runvault.model.source import FileChange, Introduced
+from runvault.stores.git.programs import git_argv, git_environment, git_failure, missing_program
+from runvault.stores.git.repository import Repository
+
+MANIFESTS = ":(glob)runs/*/*/manifest.json"
+
+# Ids on their way to `cat-file`: enough to keep it busy, too few to fill the pipe while its answers fill the other one.
+_AHEAD = 256
+
+
+class Reader:
+    """Reads commits, trees and blobs of one repository; an `ArchiveSource`.
+
+    Parameters
+    ----------
+    repository : Repository
+        Where to read.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    def changed_files(self, old: str | None, new: str) -> Iterator[FileChange]:
+        """Yield every file that differs between the trees of two commits, all files of `new` where `old` is None."""
+        if old is None:
+            with self._stream("ls-tree", "-r", "-z", "--full-tree", new) as entries:
+                for entry in entries:
+                    meta, path = entry.split("\t", 1)
+                    yield FileChange(path, meta.split(" ")[2])
+            return
+        with self._stream("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new) as fields:
+            for meta in fields:
+                blob, status = meta.split(" ")[3:5]
+                yield FileChange(next(fields), None if status == "D" else blob)
+
+    def introduced(self, old: str | None, new: str, path: str = MANIFESTS) -> Iterator[Introduced]:
+        """Yield what the commits in ``old..new`` brought to `path`, the manifests of runs unless told: oldest first.
+
+        A merge brings a content where it differs from each of its parents (``-c``): what equals one came with that one.
+        """
+        args = ["--topo-order", "--reverse", "--full-history", "--no-renames", "--no-abbrev", "--root", "-c", "--raw"]
+        span = [new] if old is None else [new, f"^{old}"]
+        with self._stream("log", "-z", *args, "--format=%x01%H %ct", "--end-of-options", *span, "--", path) as fields:
+            commit, seconds = "", 0
+            for text in fields:
+                # `git log -z` puts its separators where it likes around the header; the mark \1 is what counts.
+                head = text.lstrip("\n")
+                if head.startswith("\x01"):
+                    mark, _, head = head[1:].partition("\n")
+                    commit, seconds = mark.split(" ")[0], int(mark.split(" ")[1])
+                if head.startswith(":"):
+                    blob = _new_blob(head)
+                    changed = next(fields)
+                    if blob is not None:
+                        yield Introduced(commit, changed, blob, seconds)
+
+    def read_blobs(self, blobs: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield ``(blob, content)`` for each id, in the order asked; an id that is not there is left out."""
+        for name, kind, content in self._batch(blobs):
+            if kind == "blob":
+                yield name, content
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """Return whether `old` is `new` or reachable from it; False for a commit that is not there."""
+        done = self._repository.git("merge-base", "--is-ancestor", "--end-of-options", old, new, ok=(0, 1, 128))
+        return done.returncode == 0
+
+    def read_file(self, commit: str, path: str) -> bytes | None:
+        """Return the file at `path` in a commit, None where there is none."""
+        return self.read_files(commit, [path]).get(path)
+
+    def read_files(self, commit: str, paths: Iterable[str]) -> dict[str, bytes]:
+        """Return those of the files at `paths` that a commit has, with one process."""
+        asked = {f"{commit}:{path}": path for path in paths}
+        return {asked[name]: content for name, kind, content in self._batch(asked) if kind == "blob"}
+
+    def read_run(self, commit: str, run_path: str) -> dict[str, bytes]:
+        """Return the files in the folder of one run by name; an empty dict where there is no such run."""
+        listed = self._repository.git("ls-tree", "-z", f"{commit}:{run_path}", ok=(0, 128)).stdout.decode(
+            "utf-8", "surrogateescape"
+        )
+        entries = [entry.split("\t", 1) for entry in listed.split("\0")[:-1]]
+        names = {name: meta.split(" ")[2] for meta, name in entries if meta.split(" ")[1] == "blob"}
+        contents = dict(self.read_blobs(names.values()))
+        return {name: contents[blob] for name, blob in names.items() if blob in contents}
+
+    def _batch(self, names: Iterable[str]) -> Iterator[tuple[str, str, bytes]]:
+        """Yield ``(name, type, content)`` of the objects that are there."""
+        waiting = iter(names)
+        with self._process("cat-file", "--batch") as process:
+            questions, answers = _pipes(process)
+            asked = _ask(questions, waiting)
+            while asked:
+                following = _ask(questions, waiting)
+                for name in asked:
+                    head = answers.readline()
+                    if not head.endswith((b" missing\n", b" ambiguous\n")):
+                        _, kind, size = head.decode("ascii", "replace").split(" ")
+                        yield name, kind, answers.read(int(size) + 1)[:-1]
+                asked = following
+            questions.close()
+
+    @contextmanager
+    def _stream(self, *args: str) -> Iterator[Iterator[str]]:
+        """Run git and give the NUL-ended fields of its output as they come."""
+        with self._process(*args) as process:
+            questions, answers = _pipes(process)
+            questions.close()
+            yield _fields(answers)
+
+    @contextmanager
+    def _process(self, *args: str) -> Iterator[subprocess.Popen[bytes]]:
+        repository = self._repository
+        try:
+            process = subprocess.Popen(
+                git_argv([f"--git-dir={repository.common_dir}", *args]),
+                cwd=repository.common_dir,
+                env=git_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except FileNotFoundError as error:
+            raise missing_program(repository.common_dir) from error
+        with process:
+            try:
+                yield process
+            except (ValueError, BrokenPipeError) as error:
+                # An answer cut short: git says why on its way out.
+                raise git_failure(args, process.wait(), _said(process)) from error
+            except BaseException:
+                process.kill()  # whoever reads has seen enough
+                raise
+            said = _said(process)
+            if process.wait():
+                raise git_failure(args, process.returncode, said)
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    return cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+
+
+def _said(process: subprocess.Popen[bytes]) -> bytes:
+    return cast(IO[bytes], process.stderr).read()
+
+
+def _ask(questions: IO[bytes], names: Iterator[str]) -> list[str]:
+    """Send the next names; a name with a newline would be two questions, and no object has one."""
+    asked = [name for name in islice(names, _AHEAD) if "\n" not in name]
+    questions.write("".join(f"{name}\n" for name in asked).encode("utf-8", "surrogateescape"))
+    questions.flush()
+    return asked
+
+
+def _fields(stream: IO[bytes]) -> Iterator[str]:
+    """Yield NUL-ended fields as text, reading a block at a time."""
+    rest = b""
+    while block := stream.read1(1 << 16):  # type: ignore[attr-defined]
+        *whole, rest = (rest + block).split(b"\0")
+        for field in whole:
+            yield field.decode("utf-8", "surrogateescape")
+    if rest:
+        yield rest.decode("utf-8", "surrogateescape")
+
+
+def _new_blob(raw: str) -> str | None:
+    """Return the id that a raw diff line gives a file, None where the file is gone.
+
+    A line has one colon a parent, as many old modes and ids, then the new ones and a letter a parent.
+
+    Examples
+    --------
+    >>> _new_blob(":000000 100644 0000 1a2b A"), _new_blob("::100644 100644 100644 1a 2b 3c MM")
+    ('1a2b', '3c')
+    >>> _new_blob(":100644 000000 1a2b 0000 D") is None
+    True
+    """
+    parents = len(raw) - len(raw.lstrip(":"))
+    words = raw.lstrip(":").split(" ")
+    blob = words[2 * parents + 1]
+    return blob if blob.strip("0") else None

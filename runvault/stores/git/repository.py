@@ -1,0 +1,153 @@
+"""Where the archive lives: finding the repository, its configuration, its identity and the tip of the branch."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from runvault.errors import ConfigError, RunvaultError, VaultNotFoundError
+from runvault.stores.git.edits import Signature
+from runvault.stores.git.programs import run_git
+
+FALLBACK_IDENTITY = Signature("runvault", "runvault@localhost", fallback=True)
+NO_OBJECT = "0" * 40
+
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+# `git check-ref-format --branch`, and no leading dash in any part: it would read as an option elsewhere.
+_NO_BRANCH = re.compile(r"^$|(^|/)[-.]|\.\.|[\x00-\x20\x7f~^:?*\[\\]|@\{|^@$|//|^/|/$|\.$|\.lock(/|$)|[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A Git repository and the name of the archive branch in it.
+
+    Parameters
+    ----------
+    start : Path
+        The folder it was found from.
+    common_dir, git_dir : Path
+        What all worktrees share, and what belongs to the one found.
+    work_tree : Path or None
+        The root of the checkout; None in a bare repository and inside ``.git``.
+    ref : str
+        ``refs/heads/<branch>``.
+    object_format : str
+        ``sha1`` or ``sha256``.
+    found_tip : str or None
+        The tip of the branch when the repository was found, at no cost; `tip` asks again.
+    """
+
+    start: Path
+    common_dir: Path
+    git_dir: Path
+    work_tree: Path | None
+    ref: str
+    object_format: str
+    found_tip: str | None
+
+    @classmethod
+    def find(cls, start: Path, branch: str = "runvault") -> Repository:
+        """Find the repository that `start` belongs to, as git does, with one git process.
+
+        Raises
+        ------
+        VaultNotFoundError
+            No repository at `start` or above it.
+        ConfigError
+            `branch` cannot be the name of a branch.
+        """
+        if _NO_BRANCH.search(branch):
+            raise ConfigError(f"{branch!r} cannot be the name of a branch")
+        ref = f"refs/heads/{branch}"
+        # The object format stands between the paths: a path may hold a newline, and no other line is needed as a fence.
+        # A glob prints nothing where the branch is missing; the class [s] makes it one without matching anything else.
+        fence = "--show-object-format"
+        question = [fence, f"--glob=refs/head[s]/{branch}", fence, "--git-common-dir", fence, "--git-dir", fence]
+        done = run_git(
+            ["rev-parse", "--path-format=absolute", *question, "--show-cdup"],
+            cwd=start,
+            ok=(0, 128, 129),
+            keep_place=True,
+        )
+        if done.returncode:
+            raise _not_found(start, done)
+        return cls._from_answer(start, ref, done.stdout)
+
+    @classmethod
+    def _from_answer(cls, start: Path, ref: str, answer: bytes) -> Repository:
+        text = answer.decode("utf-8", "surrogateescape")
+        object_format, rest = text.split("\n", 1)
+        parts = ("\n" + rest).split(f"\n{object_format}\n")
+        if len(parts) != 4:
+            raise RunvaultError(f"cannot make out the paths of the repository at {str(start)!r}")
+        tip, common_dir, git_dir, up = parts
+        # Nothing is printed for "no work tree", an empty line for "you are at its root".
+        work_tree = (start / up.removesuffix("\n")).resolve() if up else None
+        return cls(start, Path(common_dir), Path(git_dir), work_tree, ref, object_format, tip.strip() or None)
+
+    @property
+    def branch(self) -> str:
+        """The name of the archive branch."""
+        return self.ref.removeprefix("refs/heads/")
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of what is true of this clone alone: lock, journal, catalog, kept objects. May not exist yet."""
+        return self.common_dir / "runvault"
+
+    def git(
+        self, *args: str, stdin: bytes | None = None, ok: Sequence[int] = (0,), extra: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run git on this repository, whatever the current directory; no work tree and no index are meant by it."""
+        return run_git([f"--git-dir={self.common_dir}", *args], cwd=self.common_dir, stdin=stdin, ok=ok, extra=extra)
+
+    def tip(self) -> str | None:
+        """Return the commit that the archive branch is at now, None where there is no such branch."""
+        try:
+            text = (self.common_dir / self.ref).read_text("ascii").strip()
+        except (OSError, ValueError):
+            text = ""  # packed, a reftable, or missing: git knows
+        if _OBJECT_ID.fullmatch(text):
+            return text
+        asked = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{self.ref}^{{commit}}", ok=(0, 1))
+        return asked.stdout.decode("ascii").strip() or None
+
+    @cached_property
+    def config(self) -> dict[str, str]:
+        """All of git's configuration, the last value of each key; keys as ``git config --list`` prints them."""
+        done = run_git(["config", "--list", "-z"], cwd=self.start, keep_place=True)
+        entries = done.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
+        return {key: value if sep else "true" for key, sep, value in (entry.partition("\n") for entry in entries)}
+
+    def setting(self, name: str) -> str | None:
+        """Return the value of ``runvault.<name>`` in git's configuration."""
+        return self.config.get(f"runvault.{name.lower()}")
+
+    def flag(self, key: str) -> bool:
+        """Return a boolean of git's configuration, False where it is not set."""
+        return self.config.get(key, "false").lower() in ("true", "yes", "on", "1")
+
+    @cached_property
+    def _identity(self) -> Signature:
+        done = run_git(["var", "GIT_AUTHOR_IDENT"], cwd=self.start, ok=(0, 128), keep_place=True)
+        match = re.fullmatch(r"(.*) <(.*)> \d+ [-+]\d+", done.stdout.decode("utf-8", "replace").strip())
+        return Signature(match[1], match[2]) if match and match[1] else FALLBACK_IDENTITY
+
+    def identity(self) -> Signature:
+        """Return the author git would use here; a stated fallback where git has none, marked as such."""
+        return self._identity
+
+
+def _not_found(start: Path, done: subprocess.CompletedProcess[bytes]) -> RunvaultError:
+    said = done.stderr.decode("utf-8", "replace")
+    if "not a git repository" in said:
+        return VaultNotFoundError(f"no Git repository at {str(start)!r} or above", "run 'git init' first")
+    if "dubious ownership" in said:
+        hint = f"if you trust its owner, run 'git config --global --add safe.directory {start}'"
+        return RunvaultError(f"the repository at {str(start)!r} belongs to somebody else", hint)
+    first = said.strip().splitlines()[0].removeprefix("fatal: ") if said.strip() else f"status {done.returncode}"
+    return RunvaultError(f"git cannot open the repository at {str(start)!r}: {first}")

@@ -1,0 +1,261 @@
+"""The write recipe: lock, journal, synced objects, compare-and-swap, read-back; only then is anything acknowledged.
+
+In this order, because each step has a failure behind it:
+
+1. the write lock, so that writers queue instead of racing;
+2. the journal of a dead writer, whose ``<branch>.lock`` would block everybody;
+3. blobs and the trees on the path, then the commit on the tip that was read under the lock, all synced;
+4. the journal, then the compare-and-swap of the branch, which refuses when any program moved it in between;
+5. a look through a fresh handle: what a prune beside us removed is written again, and tip and paths are read back.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pygit2
+from pygit2.enums import ObjectType
+
+from runvault.errors import BranchMovedError, BusyError, IntegrityError, RunvaultError, VaultNotFoundError
+from runvault.stores.git.checkout import Checkout, bring_along, checkouts_of, refuse_dirty
+from runvault.stores.git.edits import Edit, Signature
+from runvault.stores.git.journal import Journal, LockHeldError, Move, describe_lock, lock_of
+from runvault.stores.git.lock import write_lock
+from runvault.stores.git.maintenance import Maintenance
+from runvault.stores.git.objects import LIBRARY_ERRORS, Built, Tip, build, open_repository, translated
+from runvault.stores.git.repository import Repository
+from runvault.stores.git.signing import sign_commit, signs_commits
+
+TIMEOUT_S = 60.0
+
+# Beside programs that move the branch without our lock every attempt can lose; with ours alone none does.
+_ATTEMPTS = 200
+
+Plan = Callable[[Tip], Edit | None]
+
+
+class _MovedError(Exception):
+    """The branch was moved while an attempt was under way."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A commit that is written and not yet on the branch."""
+
+    commit: str
+    content: bytes
+    built: Built
+
+
+class Writer:
+    """Commits edits to the archive branch of a repository.
+
+    Parameters
+    ----------
+    repository : Repository
+        Where, and which branch.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._journal = Journal(repository.common_dir)
+
+    def update(self, plan: Callable[[Tip], Edit | None], *, timeout_s: float = TIMEOUT_S) -> str | None:
+        """Commit what `plan` wants, and return the commit once it will survive anything but a lying disk.
+
+        Parameters
+        ----------
+        plan : callable
+            Given the tip, returns the edit or None for "nothing to write". Called again, with another tip, when a
+            program that does not take our lock has moved the branch in between.
+        timeout_s : float
+            How long to wait for other writers.
+
+        Returns
+        -------
+        str or None
+            The new commit; None when there was nothing to write, or the tree would have stayed the same.
+
+        Raises
+        ------
+        VaultNotFoundError
+            There is no archive branch.
+        BusyError
+            Others held the archive for `timeout_s`.
+        BranchMovedError
+            Others moved the branch in every attempt.
+        RunvaultError
+            The repository could not be written; nothing was acknowledged, and the next call works unaided.
+        """
+        return self._locked(plan, create=False, timeout_s=timeout_s)
+
+    def create(self, plan: Callable[[Tip], Edit | None], *, timeout_s: float = TIMEOUT_S) -> str | None:
+        """Commit what `plan` wants, making the branch where there is none: `update` for the first commit."""
+        return self._locked(plan, create=True, timeout_s=timeout_s)
+
+    def _locked(self, plan: Plan, *, create: bool, timeout_s: float) -> str | None:
+        deadline = time.monotonic() + timeout_s
+        maintenance = Maintenance(self._repository)
+        with write_lock(self._repository.state_dir, timeout_s):
+            made = self._retry(plan, create=create, deadline=deadline)
+            due = maintenance.count(len(made.built.objects) + 1) if made else False
+        if due:
+            maintenance.start()
+        return made.commit if made else None
+
+    def _retry(self, plan: Plan, *, create: bool, deadline: float) -> _Made | None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._attempt(plan, create=create)
+            except LockHeldError as error:
+                if time.monotonic() > deadline:
+                    raise self._blocked() from error
+            except _MovedError:
+                pass
+            # Jitter, so that two programs that collide do not collide again; not a secret.
+            time.sleep(random.uniform(0.001, 0.002 * min(attempt + 1, 25)))  # noqa: S311
+        raise BranchMovedError(
+            f"branch {self._repository.branch!r} was moved by another program in each of {_ATTEMPTS} attempts",
+            "stop the program that writes to it, then try again",
+        )
+
+    def _blocked(self) -> BusyError:
+        lock = lock_of(self._repository.common_dir, self._repository.ref)
+        return BusyError(
+            f"branch {self._repository.branch!r} is locked by another program: {describe_lock(lock)}",
+            f"if no git program is running here, remove {str(lock)!r}",
+        )
+
+    def _attempt(self, plan: Plan, *, create: bool) -> _Made | None:
+        self._recover()
+        handle = open_repository(self._repository.common_dir)
+        tip = Tip(handle, self._read_tip(handle))
+        if tip.commit is None and not create:
+            raise VaultNotFoundError(
+                f"there is no archive: no branch {self._repository.branch!r} in {str(self._repository.common_dir)!r}",
+                "run 'runvault init' first",
+            )
+        edit = plan(tip)
+        if edit is None:
+            return None
+        made = self._make(handle, tip, edit)
+        if made is None:
+            return None
+        checkouts = self._checkouts(tip.commit, made.commit)
+        self._move(handle, edit.author, tip.commit, made)
+        self._confirm(tip.commit, edit, made)
+        for checkout in checkouts:
+            bring_along(checkout, str(tip.commit), made.commit)
+        return made
+
+    def _recover(self) -> None:
+        with translated("cannot recover from a writer that died"):
+            self._journal.recover()
+
+    def _read_tip(self, handle: pygit2.Repository) -> str | None:
+        with translated(f"cannot read branch {self._repository.branch!r}"):
+            try:
+                return str(handle.lookup_reference(self._repository.ref).peel(pygit2.Commit).id)
+            except KeyError:
+                return None
+
+    def _make(self, handle: pygit2.Repository, tip: Tip, edit: Edit) -> _Made | None:
+        """Write the objects of an edit; None where the tree would stay the same."""
+        built = build(handle, tip.tree, edit.files)
+        if tip.tree is not None and built.tree == tip.tree.id:
+            return None
+        with translated("cannot write the commit"):
+            content = commit_content(handle, tip, edit, str(built.tree))
+            if edit.signed and signs_commits(self._repository):
+                content = sign_commit(self._repository, content)
+            commit = str(handle.odb.write(ObjectType.COMMIT, content))
+        return _Made(commit, content, built)
+
+    def _checkouts(self, old: str | None, new: str) -> list[Checkout]:
+        """Return the clean checkouts of the archive branch itself; a dirty one is an error before anything moves."""
+        checkouts = checkouts_of(self._repository)
+        if old is None and checkouts:
+            where = str(checkouts[0].work_tree)
+            raise RunvaultError(
+                f"the archive branch is checked out in {where!r} before it exists", "switch to another branch there"
+            )
+        for checkout in checkouts:
+            refuse_dirty(checkout)
+            if old is not None:
+                bring_along(checkout, old, new, dry_run=True)
+        return checkouts
+
+    def _move(self, handle: pygit2.Repository, author: Signature, old: str | None, made: _Made) -> None:
+        ref = self._repository.ref
+        with translated("cannot write the journal"):
+            self._journal.write(Move(ref, old, made.commit))
+        subject = made.content.split(b"\n\n", 1)[1].split(b"\n", 1)[0].decode("utf-8", "replace")
+        try:
+            handle.set_ident(author.name, author.email)
+            if old is None:
+                handle.create_reference_direct(ref, made.commit, False, f"commit (initial): {subject}")
+            else:
+                reference = handle.lookup_reference(ref)
+                if str(reference.target) != old:
+                    raise _MovedError
+                # libgit2 compares with what `reference` was looked up as, under <branch>.lock
+                reference.set_target(made.commit, f"commit: {subject}")
+        except LIBRARY_ERRORS as error:
+            self._explain(handle, old, error)
+        finally:
+            # Whatever came of it, we hold no lock on the branch any more.
+            with translated("cannot clear the journal"):
+                self._journal.clear()
+
+    def _explain(self, handle: pygit2.Repository, old: str | None, error: Exception) -> None:
+        """Raise what a failed compare-and-swap means."""
+        if self._read_tip(handle) != old:
+            raise _MovedError from error
+        lock = lock_of(self._repository.common_dir, self._repository.ref)
+        if "lock" in str(error) and lock.exists():
+            raise LockHeldError(lock) from error
+        with translated(f"cannot move branch {self._repository.branch!r}"):
+            raise error
+
+    def _confirm(self, old: str | None, edit: Edit, made: _Made) -> None:
+        """Read back what was written, by eyes that have not seen it being written."""
+        handle = open_repository(self._repository.common_dir)
+        with translated("cannot read back what was saved"):
+            if any(name not in handle.odb for name in (*made.built.objects, made.commit)):
+                # A prune ran beside us, before the branch held these.
+                build(handle, Tip(handle, old).tree, edit.files)
+                handle.odb.write(ObjectType.COMMIT, made.content)
+                handle = open_repository(self._repository.common_dir)
+            tip = self._read_tip(handle)
+            if tip is None or not (tip == made.commit or handle.descendant_of(tip, made.commit)):
+                raise BranchMovedError(
+                    f"branch {self._repository.branch!r} was moved to {tip} while {made.commit} was saved",
+                    "the commit is kept by git for a while: see 'git reflog' and 'git fsck --lost-found'",
+                )
+            _compare(Tip(handle, made.commit), made.built)
+
+
+def _compare(tip: Tip, built: Built) -> None:
+    tree = tip.tree
+    if tree is None or tree.id != built.tree:
+        raise IntegrityError(f"commit {tip.commit} does not hold what was saved")
+    for path, blob in built.blobs.items():
+        if tree[path].id != blob or tip.read(path) is None:
+            raise IntegrityError(f"{path!r} does not hold what was saved at {tip.commit}")
+    for path in built.removed:
+        if tip.exists(path):
+            raise IntegrityError(f"{path!r} is still there at {tip.commit}")
+
+
+def commit_content(handle: pygit2.Repository, tip: Tip, edit: Edit, tree: str) -> bytes:
+    """Return the commit object of an edit, never earlier than its parent."""
+    seconds = max(int(edit.time.timestamp()), tip.time)
+    signature = pygit2.Signature(edit.author.name, edit.author.email, seconds, 0)
+    parents: list[str | pygit2.Oid] = [tip.commit] if tip.commit else []
+    message = edit.message if edit.message.endswith("\n") else edit.message + "\n"
+    # Annotated as an Oid, though it is the text.
+    content: object = handle.create_commit_string(signature, signature, message, tree, parents)
+    return str(content).encode()
