@@ -77,8 +77,7 @@ def _refuse_unsupported(repository: Repository) -> None:
     if config.get("extensions.refstorage", "files") != "files":
         hint = "run 'git refs migrate --ref-format=files'"
         raise RunvaultError(f"the repository at {where!r} keeps its refs as a {config['extensions.refstorage']}", hint)
-    if "extensions.partialclone" in config:
-        hint = (
-            "fetch the rest with 'git fetch --refetch --no-filter', then 'git config --unset extensions.partialClone'"
-        )
+    promised = [key for key in config if key.startswith("remote.") and key.endswith(".promisor")]
+    if "extensions.partialclone" in config or any(repository.flag(key) for key in promised):
+        hint = "clone it again without --filter"
         raise RunvaultError(f"the repository at {where!r} is a partial clone: objects are missing by design", hint)
