@@ -107,9 +107,9 @@ class Annotations(BaseModel):
     def from_bytes(cls, data: bytes, path: str = "") -> Self:
         """Read annotations that anybody may have written; FormatError where they are none (see `parse_json`)."""
         path = path or "annotations.json"
-        members = parse_json(data, path, max_text_bytes=MAX_NOTE_BYTES)
+        record = parse_json(data, path, max_text_bytes=MAX_NOTE_BYTES)
         try:
-            return cls.model_validate(members)
+            return cls.model_validate(record)
         except ValidationError as error:
             raise FormatError(f"{path}: {first_problem(error)}") from error
 

@@ -201,9 +201,9 @@ class Manifest(BaseModel):
 
     def to_bytes(self) -> bytes:
         """Return the file; FormatError where it would be larger than readers accept."""
-        members = self.to_dict()
-        check_json(members, "manifest.json")
-        data = dump_json(members)
+        record = self.to_dict()
+        check_json(record, "manifest.json")
+        data = dump_json(record)
         if len(data) > MAX_RECORD_BYTES:
             raise FormatError(f"manifest.json would have {len(data):,} bytes, more than {MAX_RECORD_BYTES:,}")
         return data

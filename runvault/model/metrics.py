@@ -274,6 +274,19 @@ def direction_of(name: str) -> int:
     return metric.direction if metric else 0
 
 
+def sort_order(name: str) -> str:
+    """Return how a listing is sorted to show the best first: ``-name`` where higher is better.
+
+    Higher is taken to be better where the registry does not say.
+
+    Examples
+    --------
+    >>> sort_order("sharpe_ratio"), sort_order("total_fees_paid")
+    ('-sharpe_ratio', 'total_fees_paid')
+    """
+    return name if direction_of(name) < 0 else f"-{name}"
+
+
 def statistics_digest_lines(metrics: Mapping[str, Number]) -> list[str]:
     r"""Return the lines that the statistics add to a results digest.
 
