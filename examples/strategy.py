@@ -1,0 +1,30 @@
+"""The strategy of the demo: hold a stock while the mean of its last closes is above the mean over a longer time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import vectorbt as vbt
+
+NAME = "dual_sma"
+
+
+def dual_sma(close: pd.Series, fast_window: int, slow_window: int, **settings: Any) -> vbt.Portfolio:
+    """Backtest one pair of windows on the closes of one symbol."""
+    # Without hide_params the windows would become part of the column's name, which is the symbol.
+    fast = vbt.MA.run(close, fast_window, hide_params=["window"])
+    slow = vbt.MA.run(close, slow_window, hide_params=["window"])
+    return _cross(close, fast, slow, settings)
+
+
+def dual_sma_sweep(close: pd.DataFrame, windows: Sequence[int], **settings: Any) -> vbt.Portfolio:
+    """Backtest every pair of windows, the shorter one fast: one portfolio, a column a pair and symbol."""
+    fast, slow = vbt.MA.run_combs(close, window=windows, r=2, short_names=["fast", "slow"])
+    return _cross(close, fast, slow, settings)
+
+
+def _cross(close: pd.Series | pd.DataFrame, fast: Any, slow: Any, settings: dict[str, Any]) -> vbt.Portfolio:
+    entries, exits = fast.ma_crossed_above(slow), fast.ma_crossed_below(slow)
+    return vbt.Portfolio.from_signals(close, entries, exits, **settings)
