@@ -1,0 +1,86 @@
+"""What the machine says of a run: the time, the author, the code that is checked out, Python and its packages."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import platform
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from runvault.archive.request import Provenance
+
+if TYPE_CHECKING:
+    from runvault.stores.git.repository import Repository
+
+Json: TypeAlias = Any
+
+# Distributions whose version can change the numbers of a backtest, by the module that shows they are in use.
+NUMERIC_PACKAGES = {
+    "bottleneck": "bottleneck",
+    "numba": "numba",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "polars": "polars",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "statsmodels": "statsmodels",
+    "ta": "ta",
+    "talib": "ta-lib",
+    "tensorflow": "tensorflow",
+    "torch": "torch",
+    "xgboost": "xgboost",
+}
+
+
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)
+
+
+def provenance(repository: Repository) -> Provenance:
+    """Return who saves, when, and in which code and environment."""
+    identity = repository.identity()
+    return Provenance(now(), identity.name, identity.email, code_state(repository), environment())
+
+
+def environment() -> dict[str, Json]:
+    """Return Python, platform, and the versions of the numeric packages this process has imported."""
+    loaded = frozenset(name for name in NUMERIC_PACKAGES if name in sys.modules)
+    return {**_interpreter(), "packages": dict(_versions(loaded))}
+
+
+@functools.cache
+def _interpreter() -> dict[str, str]:
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+@functools.cache
+def _versions(modules: frozenset[str]) -> dict[str, str]:
+    """Return the versions of the distributions behind `modules`; looked up once for each set of imports."""
+    versions = {}
+    for module in sorted(modules):
+        try:
+            versions[NUMERIC_PACKAGES[module]] = importlib.metadata.version(NUMERIC_PACKAGES[module])
+        except importlib.metadata.PackageNotFoundError:
+            versions[NUMERIC_PACKAGES[module]] = str(getattr(sys.modules[module], "__version__", "unknown"))
+    return versions
+
+
+def code_state(repository: Repository) -> dict[str, Json]:
+    """Return the manifest's `code`: HEAD, its branch, and whether the working tree differs from it.
+
+    Asked of git once per process and HEAD: a status of a large repository takes longer than a save.
+    """
+    return dict(_code_state(repository, repository.head()))
+
+
+@functools.lru_cache(maxsize=64)
+def _code_state(repository: Repository, head: str | None) -> dict[str, Json]:
+    from runvault.stores.git.code import code_of
+
+    return code_of(repository, head)

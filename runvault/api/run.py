@@ -1,0 +1,130 @@
+"""A saved run, as users hold it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from runvault.archive.reading import Located
+    from runvault.archive.stores import Stores
+
+Json: TypeAlias = Any
+
+
+class Run:
+    """One revision of a saved run.
+
+    The members of its JSON are attributes: ``run.id``, ``run.params``, ``run.metrics["sharpe_ratio"]``, …
+    Tables and the portfolio are read when asked for, each with its hash checked; no pickle is ever read.
+    """
+
+    def __init__(self, stores: Stores, located: Located, members: dict[str, Json]) -> None:
+        self._stores = stores
+        self.located = located
+        self._members = members
+
+    def __getattr__(self, name: str) -> Json:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self._members[name]
+        except KeyError:
+            raise AttributeError(f"a run has no {name!r}; it has {', '.join(self._members)}") from None
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._members})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and (self.id, self.commit) == (other.id, other.commit)
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.commit))
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.short_id} {self.strategy} {self.params}>"
+
+    def _repr_html_(self) -> str:
+        from runvault.views.html import run_html
+
+        return run_html(self._members)
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the run as JSON."""
+        return dict(self._members)
+
+    def file(self, name: str) -> bytes:
+        """Return one file of the run as it is stored, such as ``manifest.json`` or ``orders.parquet``."""
+        from runvault.archive.reading import read_run_file
+
+        return read_run_file(self._stores, self.located, name)
+
+    @cached_property
+    def manifest(self) -> dict[str, Json]:
+        """The whole manifest, as plain values."""
+        from runvault.archive.reading import read_manifest
+
+        return read_manifest(self._stores, self.located)
+
+    def stats(self) -> pd.Series[Any]:
+        """Return the statistics, equal to ``pf.stats()`` to the last bit, in the engine's own names and units.
+
+        Returns
+        -------
+        pd.Series
+            Index: the engine's labels. Undefined is NaN or NaT, as in the engine.
+        """
+        from runvault.archive.reading import read_run_file
+        from runvault.engines.vectorbt.statistics import statistics_to_series, table_to_statistics
+        from runvault.stores.tables import read_table
+
+        content = read_run_file(self._stores, self.located, "stats.parquet")
+        return statistics_to_series(table_to_statistics(read_table(content, "stats")))
+
+    def equity(self) -> pd.DataFrame:
+        """Return the equity curve.
+
+        Returns
+        -------
+        pd.DataFrame, a row a bar and column
+            ``time``, ``column``, ``value`` and ``cash`` in the account currency at each bar's close, ``benchmark`` (the
+            same money bought and held).
+        """
+        from runvault.archive.curves import equity_of
+        from runvault.views.frames import to_frame
+
+        return to_frame(equity_of(self._stores, self.manifest))
+
+    def trades(self) -> pd.DataFrame:
+        """Return the trades, a row a trade from entry to exit, open trades included (``status``)."""
+        from runvault.archive.curves import trades_of
+        from runvault.views.frames import to_frame
+
+        return to_frame(trades_of(self._stores, self.manifest))
+
+    def orders(self) -> pd.DataFrame:
+        """Return the filled orders, a row an order."""
+        from runvault.archive.curves import orders_of
+        from runvault.views.frames import to_frame
+
+        return to_frame(orders_of(self._stores, self.manifest))
+
+    def portfolio(self) -> Any:
+        """Return a new ``vectorbt.Portfolio``, equal to the saved one, rebuilt from prices and orders.
+
+        Raises
+        ------
+        FormatError
+            It cannot be rebuilt; the message gives the reason recorded at save.
+        ArtifactMissingError
+            Its tables are not in the DVC cache.
+        """
+        from runvault.archive.curves import portfolio_tables
+        from runvault.engines.vectorbt.rebuild import rebuild
+
+        return rebuild(portfolio_tables(self._stores, self.manifest))

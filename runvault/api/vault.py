@@ -1,0 +1,421 @@
+"""The vault: what users hold of an archive. Everything the command line does is one call here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from runvault.api.ages import absolute
+from runvault.api.machine import now, provenance
+from runvault.api.run import Run
+from runvault.api.runs import Runs
+from runvault.api.settings import DEFAULTS, Settings
+from runvault.archive.reading import Located, locate, locate_removed, read_members
+from runvault.archive.stores import Stores
+from runvault.model.query import Selection
+
+if TYPE_CHECKING:
+    from runvault.analysis.compare import Comparison
+    from runvault.analysis.diff import Diff
+    from runvault.api.saved import Saved, SavedSweep
+    from runvault.archive.request import SaveRequest
+    from runvault.archive.starting import Started
+    from runvault.integrity.verify import Report
+
+Json: TypeAlias = Any
+RunLike: TypeAlias = "Run | str"
+
+
+def open_vault(
+    path: str | Path = ".",
+    branch: str | None = None,
+    *,
+    read_only: bool = False,
+    flags: Mapping[str, str] | None = None,
+) -> Vault:
+    """Open the archive of the repository at `path` or above it.
+
+    Parameters
+    ----------
+    path : str or Path
+        Any folder of a clone that has the archive branch.
+    branch : str, optional
+        The archive branch; the configured one by default (``runvault config``).
+    read_only : bool
+        Skip the check that saving is possible. By default a checkout of the archive branch with changes of its own is
+        an error now, not after a backtest of six hours.
+    flags : mapping, optional
+        Settings that outrank the configured ones.
+
+    Raises
+    ------
+    VaultNotFoundError
+        There is no repository, or it has no archive branch.
+    """
+    vault = _vault(path, branch, flags)
+    vault.stores.require_tip()
+    if not read_only:
+        from runvault.stores.git.init import check_writable
+
+        check_writable(vault.stores.repository)
+    return vault
+
+
+def init_vault(path: str | Path = ".", branch: str | None = None) -> Vault:
+    """Make the archive branch of the repository at `path`, and DVC's files where the repository has none; idempotent.
+
+    Raises
+    ------
+    VaultNotFoundError
+        There is no Git repository.
+    """
+    return start_vault(path, branch)[0]
+
+
+def start_vault(path: str | Path = ".", branch: str | None = None) -> tuple[Vault, Started]:
+    """Do what `init_vault` does, and return what was done, too."""
+    from runvault.archive.starting import init_archive
+
+    vault = _vault(path, branch, None)
+    return vault, init_archive(vault.stores)
+
+
+def read_settings(path: str | Path = ".", branch: str | None = None) -> Settings:
+    """Return the settings in force at `path`, whether it has an archive or not."""
+    return _vault(path, branch, None).settings
+
+
+def _vault(path: str | Path, branch: str | None, flags: Mapping[str, str] | None) -> Vault:
+    from runvault.stores.git.repository import Repository
+
+    said: dict[str, str | None] = {**(flags or {}), "branch": branch}
+    repository = Repository.find(Path(path).absolute(), branch or DEFAULTS["branch"])
+    settings = Settings(repository.config, said)
+    if settings.branch != repository.branch:
+        repository = Repository.find(Path(path).absolute(), settings.branch)
+    return Vault(Stores(repository), settings)
+
+
+class Vault:
+    """An archive of runs, on one branch of one repository."""
+
+    def __init__(self, stores: Stores, settings: Settings) -> None:
+        self.stores = stores
+        self.settings = settings
+
+    def __repr__(self) -> str:
+        return f"<Vault {self.branch} in {self.stores.repository.common_dir}>"
+
+    @property
+    def branch(self) -> str:
+        """Return the name of the archive branch."""
+        return self.stores.repository.branch
+
+    def save(
+        self,
+        result: Any,
+        *,
+        strategy: str,
+        params: Mapping[str, Json] | None = None,
+        settings: Mapping[str, Json] | None = None,
+        data: Mapping[str, str | Path] | None = None,
+        seed: int = 0,
+        tags: Sequence[str] = (),
+        note: str = "",
+        portfolio: bool = True,
+        allow: Sequence[str] = (),
+    ) -> Saved:
+        """Archive one backtest.
+
+        Parameters
+        ----------
+        result : vectorbt.Portfolio or Result
+            What the engine produced. A portfolio of several columns is one run whose headline metrics are vectorbt's
+            own means over the columns; `save_sweep` makes a run of each.
+        strategy : str
+            Name of the strategy.
+        params, settings : mapping, optional
+            What was asked for; with `data` they decide the run's address.
+        data : mapping of name to path, optional
+            The input files; without them the portfolio's own prices are fingerprinted.
+        seed : int
+            0 to 2^63-1.
+        portfolio : bool
+            Whether to archive the engine's own dump beside the tables.
+        allow : sequence of str
+            Names that look like credentials and may be archived all the same.
+
+        Returns
+        -------
+        Saved
+            ``.run``, ``.created`` (false where an equal result was there already) and ``.drift`` (None, or how the
+            result differs from what the same address gave before).
+
+        Raises
+        ------
+        ConfigError
+            A value has no canonical form, or looks like a credential; the message names its path.
+        """
+        from runvault.api.saved import Saved
+        from runvault.archive.saving import save_result
+        from runvault.engines import extract
+
+        request = self._request(strategy, params, settings, data, seed, tags, note, portfolio, allow)
+        outcome = save_result(self.stores, extract(result), request, provenance(self.stores.repository))
+        return Saved(self, outcome)
+
+    def save_sweep(
+        self,
+        result: Any,
+        *,
+        strategy: str,
+        params: Mapping[str, Json] | None = None,
+        settings: Mapping[str, Json] | None = None,
+        data: Mapping[str, str | Path] | None = None,
+        seed: int = 0,
+        tags: Sequence[str] = (),
+        note: str = "",
+        portfolio: bool = True,
+        allow: Sequence[str] = (),
+    ) -> SavedSweep:
+        """Archive a multi-column portfolio: one run a column, all in one commit.
+
+        Parameters
+        ----------
+        result : vectorbt.Portfolio
+            Ungrouped. The names and values of its column levels are parameters; a level that names the asset
+            (``symbol``, ``ticker``, …) is data.
+        params : mapping, optional
+            Parameters that all columns share.
+
+        Returns
+        -------
+        SavedSweep
+            A sequence of `Saved`, in the order of the columns.
+        """
+        from runvault.api.saved import SavedSweep
+        from runvault.archive.sweeping import save_sweep
+        from runvault.engines import extract_sweep
+
+        request = self._request(strategy, params, settings, data, seed, tags, note, portfolio, allow)
+        outcomes = save_sweep(self.stores, extract_sweep(result), request, provenance(self.stores.repository))
+        return SavedSweep(self, outcomes)
+
+    def _request(
+        self,
+        strategy: str,
+        params: Mapping[str, Json] | None,
+        settings: Mapping[str, Json] | None,
+        data: Mapping[str, str | Path] | None,
+        seed: int,
+        tags: Sequence[str],
+        note: str,
+        portfolio: bool,
+        allow: Sequence[str],
+    ) -> SaveRequest:
+        from runvault.archive.request import SaveRequest
+
+        return SaveRequest(
+            strategy=strategy,
+            params=params or {},
+            settings=settings or {},
+            data={name: Path(path) for name, path in (data or {}).items()},
+            seed=seed,
+            tags=tuple(tags),
+            note=note,
+            pickles=self.settings.pickles if portfolio else "none",
+            allow=tuple(allow),
+        )
+
+    def get(self, ref: RunLike) -> Run:
+        """Return the run that `ref` refers to: an id or a prefix of one, an alias, ``latest``, with ``~1`` or ``@commit``.
+
+        Raises
+        ------
+        RunNotFoundError, AmbiguousRunError
+            None or several answer to it.
+        """
+        if isinstance(ref, Run):
+            return ref
+        located = locate(self.stores, ref)
+        return Run(self.stores, located, read_members(self.stores, located))
+
+    def has(self, ref: str) -> bool:
+        """Return whether a run answers to `ref`."""
+        from runvault.errors import RunNotFoundError
+
+        try:
+            locate(self.stores, ref)
+        except RunNotFoundError:
+            return False
+        return True
+
+    def list(self, selection: Selection | None = None, **filters: Any) -> Runs:
+        """Return runs, newest first.
+
+        Parameters
+        ----------
+        **filters
+            The members of `Selection`: ``strategy``, ``engine``, ``symbol``, ``tags`` (all of them), ``any_tags``,
+            ``where`` (a condition such as ``"sharpe_ratio > 1 and params.fast < 20"``), ``search``, ``since`` and
+            ``until`` (ISO dates or ``30d``), ``config_hash``, ``seed``, ``sort``, ``limit``, ``offset``.
+
+        Raises
+        ------
+        ConfigError
+            `where` is not a condition, or names what no run has.
+        """
+        chosen = self.selection(selection, **filters)
+        catalog, ref = self.stores.catalog(), self.stores.repository.ref
+        return Runs([self._run(row) for row in catalog.select(ref, chosen)], lambda: catalog.count(ref, chosen))
+
+    def iter_members(self, selection: Selection) -> Iterator[dict[str, Json]]:
+        """Yield the listed runs as JSON, one at a time: a listing of any length takes little memory."""
+        return self.stores.catalog().select(self.stores.repository.ref, selection)
+
+    def count(self, selection: Selection | None = None, **filters: Any) -> int:
+        """Return how many runs the filters match, whatever `limit` and `offset` are."""
+        return self.stores.catalog().count(self.stores.repository.ref, self.selection(selection, **filters))
+
+    def selection(self, selection: Selection | None = None, **filters: Any) -> Selection:
+        """Return a selection with `filters` applied, relative times resolved."""
+        at = now()
+        for name in ("since", "until"):
+            if filters.get(name) is not None:
+                filters[name] = absolute(filters[name], at)
+        for name in ("tags", "any_tags"):
+            if name in filters:
+                filters[name] = tuple(filters[name])
+        filters.setdefault("periods_per_year", self.settings.periods_per_year)
+        return replace(selection or Selection(), **filters)
+
+    def best(self, metric: str = "sharpe_ratio", n: int = 10, **filters: Any) -> Runs:
+        """Return the leaderboard: the `n` best runs by `metric`, undefined last; the direction follows the metric."""
+        from runvault.analysis.leaderboard import sort_order
+
+        return self.list(sort=sort_order(metric), limit=n, **filters)
+
+    def similar(self, ref: RunLike, tolerance: float = 0.1) -> Runs:
+        """Return runs of the same strategy and engine whose numeric parameters lie within `tolerance`.
+
+        A parameter is near where ``|a - b| <= tolerance * max(|a|, |b|)``; others must be equal.
+        """
+        from runvault.analysis.similar import similar_members
+
+        rows = similar_members(self.stores, self.get(ref).to_dict(), tolerance)
+        return Runs([self._run(row) for row in rows], lambda: len(rows))
+
+    def history(self, ref: RunLike) -> Sequence[Run]:
+        """Return the revisions of a run, oldest first."""
+        from runvault.archive.history import revisions_of
+
+        run = locate_removed(self.stores, str(ref))
+        return [Run(self.stores, located, members) for located, members in revisions_of(self.stores, run)]
+
+    def log(self, limit: int | None = None) -> Sequence[dict[str, Json]]:
+        """Return the archive's commits, newest first: `commit, kind, subject, author, time, runs`."""
+        from runvault.archive.history import archive_log
+
+        return archive_log(self.stores, limit)
+
+    def diff(self, a: RunLike, b: RunLike) -> Diff:
+        """Return what differs between two runs: config, metrics, trades, equity, code, environment."""
+        from runvault.analysis.diff import diff_runs
+
+        return diff_runs(self.stores, self._located(a), self._located(b))
+
+    def compare(self, refs: Sequence[RunLike], *, everything: bool = False) -> Comparison:
+        """Return a table of runs, a run a column: the fields that differ, or all of them."""
+        from runvault.analysis.compare import compare_members
+
+        return compare_members([self.get(ref).to_dict() for ref in refs], everything=everything)
+
+    def tag(
+        self, refs: RunLike | Sequence[RunLike], add: Sequence[str] = (), remove: Sequence[str] = ()
+    ) -> Sequence[Run]:
+        """Add and remove tags, of one run or of several in one commit; return the runs as they are then."""
+        from runvault.archive.changing import annotate_runs
+
+        who = provenance(self.stores.repository)
+        runs = [self._located(ref).id for ref in _several(refs)]
+        subject = "Tag " + ", ".join([*(f"+{tag}" for tag in add), *(f"-{tag}" for tag in remove)])
+        annotate_runs(
+            self.stores, runs, lambda old, at: old.with_tags(add=add, remove=remove, at=at, by=who.author), subject, who
+        )
+        return [self.get(str(run)) for run in runs]
+
+    def note(self, ref: RunLike, text: str) -> Run:
+        """Add a note to a run; return the run as it is then."""
+        from runvault.archive.changing import annotate_runs
+
+        who = provenance(self.stores.repository)
+        run = self._located(ref).id
+        annotate_runs(
+            self.stores, [run], lambda old, at: old.with_note(text, at=at, by=who.author), f"Note on {run.short}", who
+        )
+        return self.get(str(run))
+
+    def alias(self, name: str, ref: RunLike) -> Run:
+        """Give a run a name of its own; a name that another run has moves here. Return the run as it is then."""
+        from runvault.archive.naming import alias_run
+
+        run = self._located(ref).id
+        alias_run(self.stores, name, run, provenance(self.stores.repository))
+        return self.get(str(run))
+
+    def remove(self, refs: RunLike | Sequence[RunLike]) -> Sequence[str]:
+        """Take runs off the tip of the archive; history keeps them, and `restore` brings them back."""
+        from runvault.archive.changing import remove_runs
+
+        runs = [self._located(ref).id for ref in _several(refs)]
+        remove_runs(self.stores, runs, provenance(self.stores.repository))
+        return [str(run) for run in runs]
+
+    def restore(self, ref: str) -> Run:
+        """Put a run back from history: the latest revision, or the one that ``@commit`` or ``~1`` names."""
+        from runvault.archive.history import restore
+
+        return self.get(str(restore(self.stores, ref, provenance(self.stores.repository))))
+
+    def export(self, ref: RunLike, folder: str | Path) -> Sequence[Path]:
+        """Write the files of a run into `folder`, and the engine's pickle made from its tables where it has none."""
+        from runvault.archive.exporting import export_run
+
+        return export_run(self.stores, self._located(ref), Path(folder))
+
+    def verify(self, refs: Sequence[RunLike] = (), *, artifacts: bool = False) -> Report:
+        """Check addresses, digests, schema, pointers and objects; `artifacts` reads every table too."""
+        from runvault.integrity.verify import verify
+
+        return verify(self.stores, [self._located(ref).id for ref in refs] or None, artifacts=artifacts)
+
+    def reindex(self) -> int:
+        """Rebuild the catalog from the archive; return the number of runs."""
+        self.stores.forget_catalog()
+        return self.count()
+
+    def damaged(self) -> Sequence[tuple[str, str]]:
+        """Return the runs at the tip that cannot be read, each with its problem; they hide no other run."""
+        return list(self.stores.catalog().damaged(self.stores.repository.ref))
+
+    def complete_runs(self, beginning: str) -> Sequence[str]:
+        """Return ids and aliases that begin so, for a shell."""
+        return self.stores.catalog().complete(self.stores.repository.ref, beginning)
+
+    def complete_values(self, kind: str) -> Sequence[str]:
+        """Return the strategies, tags or metrics that the archive has, for a shell."""
+        return self.stores.catalog().values(self.stores.repository.ref, kind)
+
+    def _located(self, ref: RunLike) -> Located:
+        return ref.located if isinstance(ref, Run) else locate(self.stores, ref)
+
+    def _run(self, members: dict[str, Json]) -> Run:
+        from runvault.model.ids import RunId
+
+        return Run(self.stores, Located(RunId.parse(members["id"])), members)
+
+
+def _several(refs: RunLike | Sequence[RunLike]) -> Sequence[RunLike]:
+    return [refs] if isinstance(refs, (Run, str)) else refs

@@ -1,0 +1,47 @@
+"""The files of a run, for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runvault.archive.artifacts import read_artifact
+from runvault.archive.compose import PICKLE
+from runvault.archive.curves import portfolio_tables
+from runvault.archive.reading import Located, read_manifest
+from runvault.archive.stores import Stores
+
+
+def export_run(stores: Stores, located: Located, folder: Path) -> list[Path]:
+    """Write a run's files into `folder`, made where it is not there; return their paths.
+
+    A run's own pickle is written where it was archived alone; that of a sweep's run, or of one saved without, is made
+    from its tables. A portfolio that cannot be rebuilt is left out.
+
+    Raises
+    ------
+    ArtifactMissingError, IntegrityError
+        An artifact is not here, or is not what was recorded; then nothing is written.
+    """
+    commit = located.commit or stores.require_tip()
+    manifest = read_manifest(stores, located)
+    files = {
+        name: content
+        for name, content in stores.reader.read_run(commit, located.id.path).items()
+        if not name.endswith(".dvc")
+    }
+    for name, entry in manifest["artifacts"].items():
+        if entry.get("column") is None or name != PICKLE:
+            files[name] = read_artifact(stores.objects, manifest, name)
+    if PICKLE not in files and manifest["portfolio"].get("rebuildable"):
+        from runvault.engines.vectorbt.pickles import dump_pickle
+        from runvault.engines.vectorbt.rebuild import rebuild
+
+        files[PICKLE] = dump_pickle(rebuild(portfolio_tables(stores, manifest)))
+    return [_write(folder, name, content) for name, content in sorted(files.items())]
+
+
+def _write(folder: Path, name: str, content: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / Path(name).name
+    path.write_bytes(content)
+    return path

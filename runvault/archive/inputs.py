@@ -1,0 +1,71 @@
+"""Input data of a run: what the config says of it, and the pointers that let it travel with the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from runvault.engines.result import Outcome, Window
+from runvault.errors import ConfigError
+
+if TYPE_CHECKING:
+    from runvault.stores.dvc import ObjectStore
+
+Json: TypeAlias = Any
+
+PRICES = "prices"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Input files by name, fingerprinted.
+
+    `md5` holds their hashes as DVC computes them, `pointers` the files under ``data/`` of the archive.
+    """
+
+    md5: Mapping[str, str]
+    pointers: Mapping[str, bytes]
+
+    def config(self, outcome: Outcome) -> Mapping[str, Json]:
+        """Return the config's `data` member for a run over these inputs.
+
+        The input named ``prices``, or the only one, is what the result was valued on: its entry names the window,
+        symbols and interval of the result. Without files the result's own prices are the input.
+        """
+        if not self.md5:
+            return outcome.data
+        valued = PRICES if PRICES in self.md5 else next(iter(self.md5)) if len(self.md5) == 1 else None
+        window = _window_members(outcome.window)
+        return {name: {"md5": md5, **(window if name == valued else {})} for name, md5 in self.md5.items()}
+
+
+def keep_inputs(objects: ObjectStore, files: Mapping[str, Path]) -> Inputs:
+    """Fingerprint input files and folders, and keep their content in the DVC cache.
+
+    Raises
+    ------
+    ConfigError
+        A file is not there; the message names the input.
+    """
+    from runvault.stores.dvc import pointer_bytes
+
+    hashes: dict[str, str] = {}
+    pointers: dict[str, bytes] = {}
+    for name, path in files.items():
+        if not path.exists():
+            raise ConfigError(f"data.{name}: there is no file or folder {str(path)!r}")
+        stored = objects.put_file(path)
+        file_name = stored.md5 if path.is_dir() else f"{stored.md5}{path.suffix}"
+        hashes[name] = stored.md5
+        pointers[f"data/{stored.md5[:2]}/{file_name}.dvc"] = pointer_bytes(file_name, stored)
+    return Inputs(hashes, pointers)
+
+
+def _window_members(window: Window) -> dict[str, Json]:
+    members = {"start": window.start, "end": window.end, "symbols": list(window.symbols), "interval": window.interval}
+    return {name: value for name, value in members.items() if value not in (None, [])}
+
+
+NO_INPUTS = Inputs({}, {})

@@ -1,0 +1,175 @@
+"""From what a person types to a run: references, records, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from runvault.archive.stores import Stores
+from runvault.errors import AmbiguousRunError, RunNotFoundError
+from runvault.model.ids import RunId, RunRef
+from runvault.model.query import Selection
+
+Json: TypeAlias = Any
+
+MANIFEST = "manifest.json"
+ANNOTATIONS = "annotations.json"
+CANDIDATES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Located:
+    """A run and the archive commit to read it at; `commit` None means the tip."""
+
+    id: RunId
+    commit: str | None = None
+
+
+def locate(stores: Stores, text: str) -> Located:
+    """Return the run that `text` refers to.
+
+    Parameters
+    ----------
+    text : str
+        A full id, a unique prefix of at least 4 hex digits with or without ``-<seed>``, an alias, ``latest`` or
+        ``latest-2``; behind it ``~1`` for the revision before, or ``@<archive commit>``.
+
+    Raises
+    ------
+    RunNotFoundError
+        Nothing answers to it.
+    AmbiguousRunError
+        Several runs do; the hint lists them.
+    """
+    ref = RunRef.parse(text)
+    run = _base(stores, ref, removed=ref.at is not None)
+    if ref.at is not None:
+        return Located(run, _commit_with(stores, run, ref.at))
+    if ref.back:
+        return Located(run, _revision_before(stores, run, ref.back))
+    return Located(run)
+
+
+def locate_removed(stores: Stores, text: str) -> RunId:
+    """Return the run that `text` refers to, also where it was removed from the tip."""
+    return _base(stores, RunRef.parse(text), removed=True)
+
+
+def _base(stores: Stores, ref: RunRef, *, removed: bool = False) -> RunId:
+    if ref.latest is not None:
+        return _latest(stores, ref.latest)
+    catalog, branch = stores.catalog(), stores.repository.ref
+    aliased = catalog.by_alias(branch, ref.base)
+    if aliased is not None:
+        return RunId.parse(aliased)
+    if ref.prefix is None:
+        raise _not_found(stores, ref.base)
+    found = catalog.ids(branch, *ref.prefix, limit=CANDIDATES_SHOWN + 1)
+    if not found and removed:
+        found = catalog.past_ids(branch, *ref.prefix, limit=CANDIDATES_SHOWN + 1)
+    if not found:
+        raise _not_found(stores, ref.base)
+    if len(found) > 1:
+        raise AmbiguousRunError(f"{len(found)} runs start with '{ref.base}'", hint=f"one of {_shortened(found)}")
+    return RunId.parse(found[0])
+
+
+def _latest(stores: Stores, back: int) -> RunId:
+    rows = list(stores.catalog().select(stores.repository.ref, Selection(limit=1, offset=back)))
+    if not rows:
+        raise RunNotFoundError(f"the archive has no {back + 1} runs", hint="run 'runvault list' to see every run")
+    return RunId.parse(rows[0]["id"])
+
+
+def _not_found(stores: Stores, text: str) -> RunNotFoundError:
+    return RunNotFoundError(
+        f"no run starts with or is called {text!r} on {stores.repository.ref}",
+        hint="run 'runvault list' to see every run; a prefix has at least 4 hex digits",
+    )
+
+
+def _shortened(ids: list[str]) -> str:
+    shown = ", ".join(ids[:CANDIDATES_SHOWN])
+    return shown + (", …" if len(ids) > CANDIDATES_SHOWN else "")
+
+
+def _revision_before(stores: Stores, run: RunId, back: int) -> str:
+    """Return the archive commit that brought the revision `back` places before the one at the tip."""
+    revisions = stores.catalog().revisions(stores.repository.ref, str(run))
+    current = stores.catalog().run(stores.repository.ref, str(run))
+    place = (current["revision"] if current else len(revisions)) - back
+    if place < 1:
+        raise RunNotFoundError(
+            f"run {run.short} has {len(revisions)} revision(s), none is {back} before its latest",
+            hint=f"run 'runvault log {run.short}' to see them",
+        )
+    return revisions[place - 1].commit
+
+
+def _commit_with(stores: Stores, run: RunId, at: str) -> str:
+    commit = stores.reader.resolve_commit(at)
+    if commit is None or stores.reader.read_file(commit, f"{run.path}/{MANIFEST}") is None:
+        raise RunNotFoundError(
+            f"run {run.short} is not in the archive at {at!r}",
+            hint=f"run 'runvault log {run.short}' to see where it is",
+        )
+    return commit
+
+
+def read_manifest(stores: Stores, located: Located) -> dict[str, Json]:
+    """Return a run's manifest as plain values, checked against its schema.
+
+    Raises
+    ------
+    FormatError
+        The manifest cannot be read.
+    """
+    from runvault.model.manifest import Manifest
+
+    content = _file(stores, located, MANIFEST)
+    return Manifest.from_bytes(content, located.id.path).to_dict()
+
+
+def read_members(stores: Stores, located: Located) -> dict[str, Json]:
+    """Return a run as JSON (docs/cli.md), of its latest revision from the catalog alone."""
+    branch = stores.repository.ref
+    if located.commit is None:
+        members = stores.catalog().run(branch, str(located.id))
+        if members is None:
+            # The catalog knows it as damaged, or not at all: reading its manifest says what is wrong with it.
+            read_manifest(stores, located)
+            raise _not_found(stores, str(located.id))
+        return members
+    from runvault.model.annotations import Annotations
+    from runvault.model.run_json import run_members
+
+    manifest = read_manifest(stores, located)
+    content = stores.reader.read_file(located.commit, f"{located.id.path}/{ANNOTATIONS}")
+    annotations = Annotations.from_bytes(content) if content else Annotations()
+    return {**run_members(manifest, annotations.to_dict()), **_revision_at(stores, located)}
+
+
+def _revision_at(stores: Stores, located: Located) -> Mapping[str, Json]:
+    blob = stores.reader.blob_of(located.commit or "", f"{located.id.path}/{MANIFEST}")
+    for revision in stores.catalog().revisions(stores.repository.ref, str(located.id)):
+        if revision.blob == blob:
+            return {"revision": revision.revision, "commit": revision.commit}
+    return {"revision": None, "commit": located.commit}
+
+
+def _file(stores: Stores, located: Located, name: str) -> bytes:
+    commit = located.commit or stores.require_tip()
+    content = stores.reader.read_file(commit, f"{located.id.path}/{name}")
+    if content is None:
+        raise RunNotFoundError(f"run {located.id.short} has no {name} at {commit}")
+    return content
+
+
+def read_run_file(stores: Stores, located: Located, name: str) -> bytes:
+    """Return one file of a run: a Git blob as it is, an artifact from the object store with its hash checked."""
+    from runvault.archive.artifacts import read_artifact
+
+    commit = located.commit or stores.require_tip()
+    content = stores.reader.read_file(commit, f"{located.id.path}/{name}")
+    return content if content is not None else read_artifact(stores.objects, read_manifest(stores, located), name)

@@ -1,0 +1,76 @@
+"""What a caller asks to be archived, beside the result itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Json: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Who saves, when, and in which code and environment: gathered by the floors above, which may ask the machine.
+
+    `now` is an aware time in UTC. `code` and `environment` are the manifest's members of those names.
+    """
+
+    now: datetime
+    author_name: str
+    author_email: str
+    code: Mapping[str, Json]
+    environment: Mapping[str, Json]
+
+    @property
+    def author(self) -> str:
+        """Return the author as git writes it."""
+        return f"{self.author_name} <{self.author_email}>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveRequest:
+    """The caller's words about a run.
+
+    Parameters
+    ----------
+    strategy : str
+        Name of the strategy, at most 4 KB, no control characters.
+    params, settings : mapping
+        What was asked for, exactly as given; values that have a canonical form (docs/format.md).
+    data : mapping of name to path
+        Input files and folders by name; empty where the result's own prices are to be fingerprinted.
+    seed : int
+        0 to 2^63-1; 0 where nothing is random.
+    pickles : str
+        ``auto``, ``all`` or ``none``: which engine dumps are archived.
+    allow : collection of str
+        Names that look like credentials and may be archived all the same.
+    """
+
+    strategy: str
+    params: Mapping[str, Json] = field(default_factory=dict)
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    data: Mapping[str, Path] = field(default_factory=dict)
+    seed: int = 0
+    tags: Collection[str] = ()
+    note: str = ""
+    pickles: str = "auto"
+    allow: Collection[str] = ()
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True)
+class SaveOutcome:
+    """What became of one save.
+
+    `commit` is the archive commit that holds the run now. `created` is true where a run or a revision was written.
+    `drift` describes a new revision (docs/format.md, Saving and revisions), else None.
+    """
+
+    id: str
+    commit: str
+    created: bool
+    drift: Mapping[str, Json] | None = None

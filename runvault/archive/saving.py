@@ -1,0 +1,154 @@
+"""Saving one result: address, artifacts, one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from runvault.archive.artifacts import ArtifactWriter, read_tables
+from runvault.archive.compose import (
+    ANNOTATIONS,
+    MANIFEST,
+    PICKLE,
+    STATS,
+    Address,
+    Made,
+    address_of,
+    annotate,
+    created_at_text,
+    manifest_of,
+    message_of,
+    new_annotations,
+    one_line,
+    to_bytes,
+)
+from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
+from runvault.archive.stores import Stores
+from runvault.engines.result import Result
+from runvault.engines.vectorbt.statistics import statistics_to_table
+from runvault.model.annotations import Annotations
+from runvault.model.changes import drift_between
+from runvault.model.manifest import Manifest
+from runvault.model.table import Table
+from runvault.stores.git.edits import Edit, Signature
+from runvault.stores.git.objects import Tip
+from runvault.stores.tables import write_table
+
+Json: TypeAlias = Any
+
+
+def save_result(stores: Stores, result: Result, request: SaveRequest, provenance: Provenance) -> SaveOutcome:
+    """Archive one result.
+
+    Returns
+    -------
+    SaveOutcome
+        `created` is false where the address holds an equal result already; then nothing is written, unless tags or a
+        note were added.
+
+    Raises
+    ------
+    ConfigError
+        A value has no canonical form, or looks like a credential; the message names its path.
+    """
+    return _Save(stores, result, request, provenance).run()
+
+
+class _Save:
+    """One save, from address to commit; `_plan` is called again where another writer came first."""
+
+    def __init__(self, stores: Stores, result: Result, request: SaveRequest, provenance: Provenance) -> None:
+        self.stores = stores
+        self.result = result
+        self.request = request
+        self.provenance = provenance
+        self.inputs = keep_inputs(stores.objects, request.data) if request.data else NO_INPUTS
+        self.address: Address = address_of(request, result.engine, self.inputs.config(result), request.params)
+        self.artifacts = ArtifactWriter(stores.objects)
+        self.stats = write_table(statistics_to_table(result.statistics))
+        self.created = False
+        self.drift: Mapping[str, Json] | None = None
+
+    def run(self) -> SaveOutcome:
+        commit = self.stores.writer.update(self._plan)
+        if commit is None:
+            commit = self.stores.require_tip()
+        return SaveOutcome(str(self.address.id), commit, self.created, self.drift)
+
+    def _plan(self, tip: Tip) -> Edit | None:
+        """Return what this save changes on top of `tip`; None where it changes nothing."""
+        at = created_at_text(self.provenance.now, tip.time)
+        known = tip.read(f"{self.address.id.path}/{MANIFEST}")
+        if known is None:
+            return self._revision(tip, at, new_annotations(self.request, self.provenance, at))
+        annotations = Annotations.from_bytes(tip.read(f"{self.address.id.path}/{ANNOTATIONS}") or b"{}")
+        annotated = annotate(annotations, self.request, self.provenance, at)
+        previous = Manifest.from_bytes(known)
+        if previous.results_digest != self.result.digest:
+            return self._revision(tip, at, annotated, previous)
+        self.created, self.drift = False, None
+        return None if annotated == annotations else self._annotation(annotated)
+
+    def _revision(self, tip: Tip, at: str, annotations: Annotations, previous: Manifest | None = None) -> Edit:
+        pointers = self._store_artifacts()
+        manifest = to_bytes(
+            manifest_of(
+                self.address,
+                self.result,
+                Made(self.result.engine, self.result.backend, self.result.packages),
+                self.request,
+                self.provenance,
+                created_at=at,
+                artifacts=self.artifacts.described,
+                portfolio=self.result.portfolio,
+                lineage={},
+            )
+        )
+        current = Manifest.from_bytes(manifest)  # what cannot be read back is not written
+        self.created = True
+        self.drift = self._drift_from(previous, current, tip.commit) if previous else None
+        files = {MANIFEST: manifest, ANNOTATIONS: annotations.to_bytes(), STATS: self.stats, **pointers}
+        stale = [name for name in tip.files(self.address.id.path) if name not in files] if previous else []
+        changed = {f"{self.address.id.path}/{name}": data for name, data in files.items()}
+        removed = {f"{self.address.id.path}/{name}": None for name in stale}
+        inputs = {path: data for path, data in self.inputs.pointers.items() if not tip.exists(path)}
+        return self._edit({**removed, **changed, **inputs}, "save")
+
+    def _store_artifacts(self) -> Mapping[str, bytes]:
+        """Put the tables and the engine's dump into the DVC cache, once; return the pointers by file name."""
+        if not self.artifacts.pointers:
+            with self.stores.objects.batch():
+                for name, table in self.result.tables.items():
+                    self.artifacts.put_table(name, table)
+                if self.result.dump is not None and self.request.pickles != "none":
+                    self.artifacts.put(PICKLE, self.result.dump())
+        return self.artifacts.pointers
+
+    def _drift_from(self, previous: Manifest, current: Manifest, commit: str | None) -> Mapping[str, Json]:
+        return drift_between(
+            previous.to_dict(),
+            current.to_dict(),
+            commit=commit,
+            previous_tables=self._recorded_tables(previous),
+            current_tables=self.result.tables,
+        )
+
+    def _recorded_tables(self, previous: Manifest) -> Mapping[str, Table]:
+        """Return the earlier revision's tables, as far as they are here: they tell `close` from `drift`."""
+        return read_tables(self.stores.objects, previous.to_dict(), missing_ok=True)
+
+    def _annotation(self, annotations: Annotations) -> Edit:
+        return self._edit({f"{self.address.id.path}/{ANNOTATIONS}": annotations.to_bytes()}, "annotate")
+
+    def _edit(self, files: Mapping[str, bytes | None], kind: str) -> Edit:
+        strategy = self.request.strategy
+        verb = "Annotate" if kind == "annotate" else "Revise" if self.drift else "Save"
+        message = message_of(
+            f"{verb} {one_line(strategy, 60)} {self.address.id.short}",
+            run=str(self.address.id),
+            strategy=strategy,
+            code=self.provenance.code.get("commit"),
+            kind=kind,
+        )
+        author = Signature(self.provenance.author_name, self.provenance.author_email)
+        return Edit(files=tuple(files.items()), message=message, author=author, time=self.provenance.now)

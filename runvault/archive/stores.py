@@ -1,0 +1,76 @@
+"""The stores of one archive, each opened when first needed: a listing opens neither pygit2 nor the DVC cache."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from runvault.errors import VaultNotFoundError
+from runvault.stores.git.repository import Repository
+
+if TYPE_CHECKING:
+    from runvault.stores.catalog.catalog import Catalog
+    from runvault.stores.dvc import ObjectStore
+    from runvault.stores.git.reading import Reader
+    from runvault.stores.git.writing import Writer
+
+
+class Stores:
+    """Git, DVC cache and catalog of one archive branch.
+
+    Parameters
+    ----------
+    repository : Repository
+        The Git repository and the archive's ref in it.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The archive's history and files, through the git programs."""
+        from runvault.stores.git.reading import Reader
+
+        return Reader(self.repository)
+
+    @cached_property
+    def writer(self) -> Writer:
+        """The only way to change the branch."""
+        from runvault.stores.git.writing import Writer
+
+        return Writer(self.repository)
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """The DVC cache that the repository is configured with, and our second names for its objects."""
+        from runvault.stores.dvc import ObjectStore
+
+        return ObjectStore.find(self.repository.work_tree, self.repository.common_dir)
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        from runvault.stores.catalog.catalog import Catalog
+
+        return Catalog(self.repository.state_dir / "catalog.db")
+
+    def catalog(self) -> Catalog:
+        """Return the catalog, brought up to the branch's tip."""
+        self._catalog.refresh(self.reader, self.repository.ref, self.require_tip())
+        return self._catalog
+
+    def require_tip(self) -> str:
+        """Return the commit that the archive is at.
+
+        Raises
+        ------
+        VaultNotFoundError
+            The repository has no archive branch.
+        """
+        tip = self.repository.tip()
+        if tip is None:
+            raise VaultNotFoundError(
+                f"no archive branch {self.repository.branch!r} in {str(self.repository.common_dir)!r}",
+                hint="run 'runvault init', or name another branch with --branch",
+            )
+        return tip

@@ -1,0 +1,228 @@
+"""What commands share: the vault, groups of options, output formats, completion."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from runvault.api.vault import Vault
+
+Json: TypeAlias = Any
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+STYLES = {"table": "simple", "md": "github"}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What was said before the command's name."""
+
+    repo: str
+    branch: str | None
+    debug: bool = False
+
+    def open(self) -> Vault:
+        """Return the vault for a command that only reads."""
+        from runvault.api.vault import open_vault
+
+        return open_vault(self.repo, self.branch, read_only=True)
+
+    def open_to_write(self) -> Vault:
+        """Return the vault for a command that saves: a dirty checkout of the archive branch is an error now."""
+        from runvault.api.vault import open_vault
+
+        return open_vault(self.repo, self.branch)
+
+
+def output_options(command: Command) -> Command:
+    """Add ``--format`` and ``--json``."""
+    form = click.Choice(["table", "json", "csv", "md"])
+    command = click.option("--json", "form", flag_value="json", help="The same as --format json")(command)
+    return click.option("--format", "form", type=form, default="table", show_default=True)(command)
+
+
+def filter_options(command: Command) -> Command:
+    """Add the filters of a listing."""
+    options: list[Callable[[Command], Command]] = [
+        click.option("--strategy", metavar="S", shell_complete=complete_strategy),
+        click.option("--engine", metavar="E"),
+        click.option("--symbol", metavar="X", help="Runs that this asset is part of"),
+        click.option(
+            "--tag", "tags", metavar="T", multiple=True, shell_complete=complete_tag, help="All of these tags"
+        ),
+        click.option(
+            "--any-tag", "any_tags", metavar="T", multiple=True, shell_complete=complete_tag, help="Any of them"
+        ),
+        click.option("--where", metavar="EXPR", help="A condition: 'sharpe_ratio > 1 and params.fast < 20'"),
+        click.option("--search", metavar="WORDS", help="Runs whose notes have these words"),
+        click.option("--since", metavar="T", help="Saved at or after: a date, a time, or an age such as 30d"),
+        click.option("--until", metavar="T", help="Saved before"),
+        click.option("--config-hash", metavar="H", help="The config hash, or the beginning of it"),
+        click.option("--seed", metavar="N", type=int),
+        click.option(
+            "--periods-per-year", metavar="N", help="Show Sharpe ratios with N periods a year, from the moments"
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def echo_json(document: Json) -> None:
+    """Print one JSON document."""
+    import orjson
+
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+def echo_runs_json(total: int, runs: Iterable[Mapping[str, Json]]) -> None:
+    """Print ``{"total", "runs"}``, a run at a time: a listing of any length takes little memory."""
+    import orjson
+
+    out = click.get_binary_stream("stdout")
+    out.write(b'{"total": %d, "runs": [' % total)
+    for place, run in enumerate(runs):
+        out.write((b"\n" if place == 0 else b",\n") + orjson.dumps(run))
+    out.write(b"\n]}\n")
+    out.flush()
+
+
+def echo_csv(rows: Iterable[Sequence[Json]]) -> None:
+    """Print rows as CSV; a cell that a spreadsheet would take for a formula is quoted as text."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerow([_csv_cell(cell) for cell in row])
+    click.echo(text.getvalue(), nl=False)
+
+
+def _csv_cell(cell: Json) -> Json:
+    import orjson
+
+    from runvault.views.inert import inert
+
+    if cell is None or isinstance(cell, (int, float)):
+        return cell
+    text = inert(cell) if isinstance(cell, str) else inert(orjson.dumps(cell).decode())
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def echo_paged(text: str) -> None:
+    """Print a long table through the pager on a terminal, plainly elsewhere."""
+    if sys.stdout.isatty() and text.count("\n") >= shutil.get_terminal_size().lines:
+        click.echo_via_pager(text)
+    elif text:
+        click.echo(text)
+
+
+def notice(text: str) -> None:
+    """Say something on stderr that is not the result."""
+    from runvault.views.inert import inert
+
+    for line in text.splitlines():
+        click.echo(inert(line), err=True)
+
+
+def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, Json]:
+    """Return ``k=v`` options as a mapping; a value is JSON where it parses, else text.
+
+    Raises
+    ------
+    click.BadParameter
+        There is no ``=``, a name is given twice, or a value is ``nan`` or ``inf`` without quotes.
+    """
+    values: dict[str, Json] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{pair!r} is not of the form name=value", param_hint=option)
+        if name in values:
+            raise click.BadParameter(f"{name!r} is given twice", param_hint=option)
+        values[name] = parse_value(text, f"{option} {name}")
+    return values
+
+
+NOT_NUMBERS = {"nan", "inf", "infinity"}
+
+
+def parse_value(text: str, option: str) -> Json:
+    """Return a value given as text: JSON where it parses, else the text itself.
+
+    Examples
+    --------
+    >>> parse_value("10", "--param"), parse_value('"nan"', "--param"), parse_value("ema", "--param")
+    (10, 'nan', 'ema')
+    """
+    import json
+
+    if text.strip().lstrip("+-").lower() in NOT_NUMBERS:
+        raise click.BadParameter(
+            f"{text} is no value that two runs could agree on; quote it to mean the text", param_hint=option
+        )
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def read_params(path: str | None) -> dict[str, Json]:
+    """Return the parameters in a JSON or YAML file."""
+    if path is None:
+        return {}
+    from pathlib import Path
+
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        values = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise click.BadParameter(
+            f"cannot read {path}: {' '.join(str(error).split())}", param_hint="--params"
+        ) from error
+    if not isinstance(values, dict):
+        raise click.BadParameter(f"{path} holds no mapping of names to values", param_hint="--params")
+    return values
+
+
+def complete_run(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a run by id or alias."""
+    return _complete(ctx, lambda vault: vault.complete_runs(incomplete), "")
+
+
+def complete_strategy(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a strategy."""
+    return _complete(ctx, lambda vault: vault.complete_values("strategy"), incomplete)
+
+
+def complete_tag(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a tag."""
+    return _complete(ctx, lambda vault: vault.complete_values("tag"), incomplete)
+
+
+def complete_metric(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a metric."""
+    return _complete(ctx, lambda vault: vault.complete_values("metric"), incomplete)
+
+
+def _complete(ctx: click.Context, find: Callable[[Vault], Iterable[str]], incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from runvault.errors import RunvaultError
+
+    root = ctx.find_root().params
+    try:
+        vault = Context(root.get("repo") or ".", root.get("branch")).open()
+        return [CompletionItem(value) for value in find(vault) if value.startswith(incomplete)]
+    except RunvaultError:
+        return []  # a shell that completes must not print errors

@@ -1,0 +1,89 @@
+"""The program: one group of commands, and the place where errors become a line, a hint and an exit status."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from runvault import __version__
+from runvault.cli import changing, keeping, reading, saving
+from runvault.cli.common import Context
+from runvault.errors import RunvaultError
+from runvault.views.inert import inert
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="runvault")
+@click.option("--repo", metavar="DIR", default=".", help="The repository, or a folder in it [default: here]")
+@click.option("--branch", metavar="NAME", help="The archive branch [default: git config runvault.branch, or runvault]")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error")
+@click.pass_context
+def cli(ctx: click.Context, repo: str, branch: str | None, debug: bool) -> None:
+    """Keep backtest runs on a Git branch: saved, found, compared and shared.
+
+    A run is referred to by its id, a unique prefix of at least 4 digits, an alias, or latest, latest-1, …
+    """
+    ctx.obj = Context(repo, branch, debug)
+
+
+for command in (*saving.COMMANDS, *reading.COMMANDS, *changing.COMMANDS, *keeping.COMMANDS):
+    cli.add_command(command)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the program and exit with its status."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    argv = sys.argv[1:] if args is None else args
+    try:
+        status: Any = cli.main(args=argv, prog_name="runvault", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        return _fail(error.format_message(), _usage_hint(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", None, INTERRUPTED)
+    except BrokenPipeError:
+        return _pipe_closed()
+    except RunvaultError as error:
+        _trace(argv)
+        return _fail(str(error), error.hint, error.exit_code)
+    except Exception as error:
+        _trace(argv)
+        return _fail(f"{type(error).__name__}: {error}", "run with --debug to see where; please report it", 3)
+    return status if isinstance(status, int) else 0
+
+
+def _trace(argv: list[str]) -> None:
+    if "--debug" in argv:
+        traceback.print_exc()
+
+
+def _usage_hint(error: click.ClickException) -> str | None:
+    context = getattr(error, "ctx", None)
+    return f"run '{context.command_path} --help'" if context else None
+
+
+def _fail(message: str, hint: str | None, status: int) -> int:
+    click.echo(f"error: {inert(' '.join(message.split()))}", err=True)
+    if hint:
+        click.echo(f"hint: {inert(' '.join(hint.split()))}", err=True)
+    return status
+
+
+def _pipe_closed() -> int:
+    """Say nothing where the reader has gone (``runvault list | head``), as other programs do."""
+    sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115, PTH123 - flushed at exit, by the interpreter
+    return 141
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""Commands that read: list, show, has, diff, compare, best, similar, log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from runvault.cli.common import (
+    STYLES,
+    Context,
+    complete_metric,
+    complete_run,
+    echo_csv,
+    echo_json,
+    echo_paged,
+    echo_runs_json,
+    filter_options,
+    notice,
+    output_options,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from runvault.api.vault import Vault
+    from runvault.model.query import Selection
+
+Json: TypeAlias = Any
+
+
+@click.command(name="list")
+@filter_options
+@click.option(
+    "--sort", metavar="[-]FIELD", help="A field, metric or parameter; - for descending [default: -created_at]"
+)
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N runs")
+@click.option("--offset", type=click.IntRange(min=0), metavar="N", default=0, help="Leave out the first N")
+@click.option("--columns", metavar="A,B", help="Which columns the table has")
+@click.option("--count", is_flag=True, help="Print how many runs there are, and nothing else")
+@output_options
+@click.pass_obj
+def list_runs(
+    context: Context, /, form: str, columns: str | None, count: bool, sort: str | None, **filters: Any
+) -> None:
+    """List runs, newest first
+
+    Example: runvault list --where 'sharpe_ratio > 1 and params.fast < 20' --sort -total_return --limit 20
+    """
+    vault = context.open()
+    selection = vault.selection(**filters, sort=sort or "-created_at")
+    if count:
+        total = vault.count(selection)
+        return echo_json({"total": total}) if form == "json" else click.echo(total)
+    _show_runs(vault, selection, form, columns)
+    return None
+
+
+def _show_runs(vault: Vault, selection: Selection, form: str, columns: str | None = None) -> None:
+    for run, problem in vault.damaged():
+        notice(f"warning: {run} is damaged and not listed: {problem}")
+    if form == "json":
+        echo_runs_json(vault.count(selection), vault.iter_members(selection))
+    else:
+        _show_rows(vault.iter_members(selection), form, columns)
+
+
+def _show_rows(rows: Iterable[Mapping[str, Json]], form: str, columns: str | None = None) -> None:
+    from runvault.views.text import COLUMNS, field_of, runs_table
+
+    names: Sequence[str] = columns.split(",") if columns else COLUMNS
+    if form == "csv":
+        echo_csv([names, *([field_of(run, name) for name in names] for run in rows)])
+        return
+    runs = list(rows)
+    mixed = _mixed_definitions(runs)
+    echo_paged(runs_table(runs, names, STYLES[form]))
+    if mixed:
+        notice(f"warning: {mixed}")
+    if not runs:
+        notice("no runs")
+
+
+def _mixed_definitions(runs: Sequence[Mapping[str, Json]]) -> str | None:
+    from runvault.views.definitions import mixed_definitions
+
+    return mixed_definitions(runs)
+
+
+@click.command()
+@click.argument("run", shell_complete=complete_run)
+@click.option("--config", "config_only", is_flag=True, help="The config alone, as the address was computed from it")
+@click.option("--yaml", "as_yaml", is_flag=True, help="With --config: as YAML")
+@click.option(
+    "--file", "name", metavar="NAME", help="Write one file of the run to stdout: manifest.json, stats.parquet, …"
+)
+@output_options
+@click.pass_obj
+def show(context: Context, /, run: str, config_only: bool, as_yaml: bool, name: str | None, form: str) -> None:
+    """Show one run, whole"""
+    vault = context.open()
+    found = vault.get(run)
+    if name is not None:
+        click.get_binary_stream("stdout").write(found.file(name))
+    elif config_only:
+        _show_config(found.manifest["config"], as_yaml)
+    elif form == "json":
+        echo_json(found.to_dict())
+    elif form == "csv":
+        _show_rows([found.to_dict()], form)
+    else:
+        from runvault.views.text import run_text
+
+        echo_paged(run_text(found.to_dict(), found.manifest))
+
+
+def _show_config(config: Mapping[str, Json], as_yaml: bool) -> None:
+    if not as_yaml:
+        echo_json(config)
+        return
+    import io
+
+    from ruamel.yaml import YAML
+
+    text = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.dump(dict(config), text)
+    click.echo(text.getvalue(), nl=False)
+
+
+@click.command()
+@click.argument("run", shell_complete=complete_run)
+@click.pass_obj
+def has(context: Context, /, run: str) -> int:
+    """Answer by exit status whether a run is there: 0 yes, 1 no"""
+    return 0 if context.open().has(run) else 1
+
+
+@click.command()
+@click.argument("a", shell_complete=complete_run)
+@click.argument("b", shell_complete=complete_run)
+@click.option("--exit-code", is_flag=True, help="Exit with 1 where config, metrics or trades differ")
+@click.option("--trades", is_flag=True, help="Show each trade that differs")
+@output_options
+@click.pass_obj
+def diff(context: Context, /, a: str, b: str, exit_code: bool, trades: bool, form: str) -> int:
+    """Show what differs between two runs: config, metrics, trades, equity, code, environment"""
+    found = context.open().diff(a, b)
+    rows = found.trade_rows() if trades else []
+    if form == "json":
+        echo_json({**found.to_dict(), **({"trade_rows": rows} if trades else {})})
+    elif form == "csv":
+        echo_csv([("group", "path", "a", "b"), *found.flat_rows()])
+    else:
+        from runvault.views.text import diff_text
+
+        echo_paged(diff_text(found.to_dict(), rows, STYLES[form]))
+    return 1 if exit_code and found.differs else 0
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
+@click.option("--all", "everything", is_flag=True, help="All fields, those that differ first")
+@filter_options
+@output_options
+@click.pass_obj
+def compare(context: Context, /, runs: tuple[str, ...], everything: bool, form: str, **filters: Any) -> None:
+    """Compare runs side by side, a run a column: the fields that differ
+
+    Runs are named, or chosen by the filters of list.
+    """
+    vault = context.open()
+    filtered = any(value for value in filters.values())
+    if not runs and not filtered:
+        raise click.UsageError("name the runs to compare, or choose them by a filter such as --where")
+    chosen = [vault.get(run) for run in runs] or list(vault.list(**filters))
+    found = vault.compare(chosen, everything=everything)
+    if form == "json":
+        echo_json(found.to_dict())
+    elif form == "csv":
+        echo_csv(
+            [("field", *(run["short_id"] for run in found.runs)), *((field, *values) for field, values in found.rows)]
+        )
+    else:
+        from runvault.views.text import comparison_text
+
+        echo_paged(comparison_text(found.to_dict(), STYLES[form]))
+
+
+@click.command()
+@click.option("--metric", metavar="M", default="sharpe_ratio", show_default=True, shell_complete=complete_metric)
+@click.option("-n", "count", type=click.IntRange(min=0), metavar="N", default=10, show_default=True)
+@filter_options
+@output_options
+@click.pass_obj
+def best(context: Context, /, metric: str, count: int, form: str, **filters: Any) -> None:
+    """Show the leaderboard: the best runs by a metric, undefined last"""
+    from runvault.analysis.leaderboard import sort_order
+    from runvault.views.text import COLUMNS
+
+    vault = context.open()
+    selection = vault.selection(**filters, sort=sort_order(metric), limit=count)
+    columns = COLUMNS if metric in COLUMNS else (*COLUMNS[:4], metric, *COLUMNS[4:])
+    _show_runs(vault, selection, form, ",".join(columns))
+
+
+@click.command()
+@click.argument("run", shell_complete=complete_run)
+@click.option("--tolerance", type=float, default=0.1, show_default=True, help="|a-b| <= tolerance * max(|a|,|b|)")
+@output_options
+@click.pass_obj
+def similar(context: Context, /, run: str, tolerance: float, form: str) -> None:
+    """List runs of the same strategy whose numeric parameters are near those of RUN"""
+    found = context.open().similar(run, tolerance)
+    rows = [each.to_dict() for each in found]
+    if form == "json":
+        echo_runs_json(len(rows), rows)
+    else:
+        _show_rows(rows, form)
+
+
+@click.command()
+@click.argument("run", required=False, shell_complete=complete_run)
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N commits")
+@output_options
+@click.pass_obj
+def log(context: Context, /, run: str | None, limit: int | None, form: str) -> None:
+    """Show the archive's history, or the revisions of one run"""
+    vault = context.open()
+    if run is not None:
+        return _show_revisions(vault, run, form)
+    commits = vault.log(limit)
+    if form == "json":
+        return echo_json({"commits": commits})
+    if form == "csv":
+        names = ("commit", "kind", "subject", "author", "time")
+        return echo_csv([names, *([commit[name] for name in names] for commit in commits)])
+    from runvault.views.text import log_text
+
+    return echo_paged(log_text(commits, STYLES[form]))
+
+
+def _show_revisions(vault: Vault, run: str, form: str) -> None:
+    revisions = [each.to_dict() for each in vault.history(run)]
+    if form == "json":
+        echo_json({"run": revisions[0]["id"], "revisions": revisions})
+        return
+    from runvault.views.text import COLUMNS
+
+    _show_rows(revisions, form, ",".join(("revision", "commit", *COLUMNS[4:])))
+
+
+COMMANDS = (list_runs, show, has, diff, compare, best, similar, log)

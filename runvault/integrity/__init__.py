@@ -1,0 +1,1 @@
+"""Floor 4: is the archive what it says it is?"""

@@ -1,0 +1,189 @@
+"""Is every run what it says it is? Looks at everything, changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from runvault.archive.artifacts import read_tables
+from runvault.archive.compose import ANNOTATIONS, MANIFEST, STATS
+from runvault.errors import FormatError, RunvaultError
+from runvault.model.annotations import Annotations
+from runvault.model.ids import RunId
+from runvault.model.manifest import Manifest, check_address
+from runvault.stores.dvc import parse_pointer
+from runvault.stores.tables import read_table
+
+if TYPE_CHECKING:
+    from runvault.archive.stores import Stores
+
+Json: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be. `file` is relative to the run's folder, None for the run as a whole."""
+
+    run: str
+    file: str | None
+    problem: str
+    hint: str | None = None
+
+
+@dataclass
+class Report:
+    """What was checked, and what was found.
+
+    Attributes
+    ----------
+    checked : Counter
+        How many runs, files and artifacts were looked at; ``kept`` are objects that the DVC cache has lost and our
+        second name for them still holds, which is no finding.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    checked: Counter[str] = field(default_factory=Counter)
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the document that ``runvault verify --json`` prints."""
+        return {"checked": dict(self.checked), "findings": [asdict(finding) for finding in self.findings]}
+
+
+def verify(stores: Stores, runs: Collection[RunId] | None = None, *, artifacts: bool = False) -> Report:
+    """Check runs at the tip of the archive.
+
+    Parameters
+    ----------
+    runs : collection of RunId, optional
+        Which runs; all of them by default.
+    artifacts : bool
+        Read every table too, with the checks that reading makes. Without it an artifact's hash is compared with the
+        manifest's, and its content is not interpreted.
+    """
+    return _Verification(stores, artifacts).run({run.path for run in runs} if runs is not None else None)
+
+
+class _Verification:
+    def __init__(self, stores: Stores, artifacts: bool) -> None:
+        self.stores = stores
+        self.artifacts = artifacts
+        self.report = Report(checked=Counter(runs=0, files=0, artifacts=0))
+        self.objects: dict[tuple[str, str | None, int], str | None] = {}
+
+    def run(self, folders: Collection[str] | None) -> Report:
+        for folder, files in self._folders(folders):
+            self._check_run(folder, files)
+        return self.report
+
+    def _folders(self, wanted: Collection[str] | None) -> Iterator[tuple[str, dict[str, bytes]]]:
+        """Yield each run's folder with its files, read in one pass over the tip."""
+        blobs: dict[str, dict[str, str]] = defaultdict(dict)
+        for path, blob in self.stores.reader.changed_files(None, self.stores.require_tip()):
+            parts = path.split("/")
+            folder = "/".join(parts[:3])
+            if parts[0] == "runs" and blob is not None and (wanted is None or folder in wanted):
+                blobs[folder]["/".join(parts[3:])] = blob
+        for folder in sorted(blobs):
+            yield folder, self._read(folder, blobs[folder])
+
+    def _read(self, folder: str, names: Mapping[str, str]) -> dict[str, bytes]:
+        contents = dict(self.stores.reader.read_blobs(names.values()))
+        files = {}
+        for name, blob in names.items():
+            content = contents.get(blob)
+            if content is None or _blob_id(content) != blob:
+                self._found(folder, name, "its Git object is missing or damaged")
+            else:
+                files[name] = content
+                self.report.checked["files"] += 1
+        return files
+
+    def _check_run(self, folder: str, files: Mapping[str, bytes]) -> None:
+        self.report.checked["runs"] += 1
+        run = RunId.from_path(folder)
+        if run is None:
+            self._found(folder, None, "the folder's name is no run id")
+            return
+        manifest = self._check_manifest(folder, run, files)
+        self._guard(folder, ANNOTATIONS, lambda: Annotations.from_bytes(_required(files, ANNOTATIONS)))
+        self._guard(folder, STATS, lambda: read_table(_required(files, STATS), "stats"))
+        if manifest is not None:
+            self._check_pointers(folder, files, manifest.artifacts)
+            self._check_unknown(folder, files, manifest.artifacts)
+            if self.artifacts:
+                self._check_tables(folder, manifest)
+
+    def _check_manifest(self, folder: str, run: RunId, files: Mapping[str, bytes]) -> Manifest | None:
+        try:
+            manifest = Manifest.from_bytes(_required(files, MANIFEST))
+            check_address(manifest, run)
+        except RunvaultError as error:
+            self._found(folder, MANIFEST, error.message, error.hint)
+            return None
+        return manifest
+
+    def _check_pointers(self, folder: str, files: Mapping[str, bytes], artifacts: Mapping[str, Json]) -> None:
+        for name, entry in artifacts.items():
+            self.report.checked["artifacts"] += 1
+            pointer_name = f"{name}.dvc"
+            try:
+                pointer = parse_pointer(_required(files, pointer_name), name)
+            except RunvaultError as error:
+                self._found(folder, pointer_name, error.message, error.hint)
+                continue
+            if (pointer.md5, pointer.size) != (entry["md5"], entry["size"]):
+                self._found(folder, pointer_name, "the pointer is not to the object that the manifest names")
+            self._check_object(folder, name, entry)
+
+    def _check_object(self, folder: str, name: str, entry: Mapping[str, Json]) -> None:
+        key = (entry["md5"], entry["sha256"], entry["size"])
+        if key not in self.objects:
+            self.objects[key] = self._object_problem(*key)
+        problem = self.objects[key]
+        if problem is not None:
+            self._found(folder, name, problem, "fetch it with 'dvc pull' in a checkout of the archive branch")
+
+    def _object_problem(self, md5: str, sha256: str | None, size: int) -> str | None:
+        """Return what is wrong with an object; None where a good copy is in the cache, or in keep alone."""
+        problems = self.stores.objects.check(md5, sha256, size)
+        damaged = [problem.place for problem in problems if problem.kind == "damaged"]
+        if damaged:
+            return f"object {md5} is damaged in {' and '.join(damaged)}"
+        if not self.stores.objects.has(md5):
+            return f"object {md5} is not here"
+        if problems:
+            self.report.checked["kept"] += 1
+        return None
+
+    def _check_unknown(self, folder: str, files: Mapping[str, bytes], artifacts: Mapping[str, Json]) -> None:
+        known = {MANIFEST, ANNOTATIONS, STATS, *(f"{name}.dvc" for name in artifacts)}
+        for name in files.keys() - known:
+            self._found(folder, name, "the manifest does not know this file")
+
+    def _check_tables(self, folder: str, manifest: Manifest) -> None:
+        members = manifest.to_dict()
+        for name in members["artifacts"]:
+            if name.endswith(".parquet"):
+                self._guard(folder, name, lambda name=name: read_tables(self.stores.objects, members, [name]))
+
+    def _guard(self, folder: str, name: str, check: Any) -> None:
+        try:
+            check()
+        except RunvaultError as error:
+            self._found(folder, name, error.message, error.hint)
+
+    def _found(self, folder: str, file: str | None, problem: str, hint: str | None = None) -> None:
+        self.report.findings.append(Finding(folder.removeprefix("runs/").split("/")[-1], file, problem, hint))
+
+
+def _required(files: Mapping[str, bytes], name: str) -> bytes:
+    if name not in files:
+        raise FormatError(f"{name} is missing")
+    return files[name]
+
+
+def _blob_id(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

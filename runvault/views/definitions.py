@@ -1,0 +1,25 @@
+"""Numbers that are computed differently must not stand in one table without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from runvault.views.values import show_value
+
+Json: TypeAlias = Any
+
+# What changes a number's meaning. The engine's version is shown by `diff`, and alone makes nothing incomparable.
+DECIDING = ("engine", "periods_per_year", "risk_free", "ddof")
+
+
+def mixed_definitions(runs: Sequence[Mapping[str, Json]]) -> str | None:
+    """Return a warning where the metrics of `runs` are not all defined alike, else None."""
+    parts = []
+    for name in DECIDING:
+        values = {show_value((run.get("metric_definitions") or {}).get(name)) for run in runs}
+        if len(values) > 1:
+            parts.append(f"{name} is {' or '.join(sorted(values))}")
+    if not parts:
+        return None
+    return f"these metrics are not defined alike: {'; '.join(parts)} (--periods-per-year puts Sharpe ratios on one)"
