@@ -41,7 +41,7 @@ Spec: TypeAlias = dict[str, Any]
 
 TEXT_LIMIT = 4096
 _UNITS = ("s", "ms", "us", "ns")
-_NUMBERS = {"bool", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
+NUMBERS = {"bool", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 
 
 def describe(index: pd.Index) -> Spec:
@@ -105,7 +105,7 @@ def _describe_flat(index: pd.Index) -> Spec:
     if isinstance(index.dtype, pd.StringDtype):
         kind = "string" if index.dtype.na_value is pd.NA else "str"
         return {"kind": kind, "storage": index.dtype.storage, "values": [_texts(index)]}
-    if index.dtype.name in _NUMBERS and isinstance(index.dtype, np.dtype):
+    if index.dtype.name in NUMBERS and isinstance(index.dtype, np.dtype):
         return {"kind": index.dtype.name, "values": [index.to_numpy()]}
     if index.dtype == np.dtype(object):
         values = _plain_objects(index)
@@ -179,7 +179,7 @@ def _restore(spec: Spec) -> pd.Index:
 
 
 def _restore_numbers(spec: Spec) -> pd.Index:
-    if spec["kind"] not in _NUMBERS:
+    if spec["kind"] not in NUMBERS:
         raise FormatError(f"{spec['kind'][:40]!r} is no kind of labels")
     return pd.Index(np.asarray(spec["values"][0]).astype(spec["kind"]))
 

@@ -118,11 +118,6 @@ def object_array(values: list[Any]) -> Array:
     return array
 
 
-def without_values(spec: Spec) -> Spec:
-    """Return a description whose own values lie elsewhere (a row index: in ``prices.parquet``)."""
-    return spec | {"values": []}
-
-
 def _arrays(spec: Spec) -> Iterator[Array]:
     yield from spec["values"]
     children = [*spec.get("levels", []), *(spec[key] for key in ("categories", "left", "right") if key in spec)]
