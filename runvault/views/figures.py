@@ -27,7 +27,8 @@ Runs: TypeAlias = Sequence[Mapping[str, Json]]
 
 # Told apart by people who see colours differently, and of a lightness that carries on white and on near black.
 COLOURS = ("#3d85c6", "#e08a2e", "#3fa66b", "#c9527a", "#8a6fd1", "#2fa3a0", "#b0892b", "#7d8794")
-WIDE = 5.0
+WIDE = 5.0  # between the least and the greatest value of linear axes
+LEGEND = 48  # characters of a name in a legend
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
@@ -72,7 +73,8 @@ def equity_figure(curves: Sequence[Curve], *, benchmark: bool = False) -> Figure
             _add_benchmark(figure, line)
     figure.update_yaxes(title="account value", row=1, col=1, **_value_axis([line.frame["value"] for line in lines]))
     figure.update_yaxes(title="drawdown", row=2, col=1, tickformat=".0%")
-    figure.update_layout(**_layout(height=620), hovermode="x unified")
+    widest = max((len(line.name) for line in lines), default=0)
+    figure.update_layout(**_layout(height=620), hovermode="x unified", legend_entrywidth=7 * widest)
     return figure
 
 
@@ -124,18 +126,23 @@ def _lines(curves: Sequence[Curve]) -> Iterator[_Line]:
             colour = colours.setdefault(symbols, COLOURS[len(colours) % len(COLOURS)])
             turn = turns[symbols] = turns.get(symbols, -1) + 1
             text = name if len(columns) == 1 else f"{name} · {column}"
-            yield _Line(label(text), label(symbols), frame, colour, DASHES[turn % len(DASHES)])
+            yield _Line(label(_short(text)), label(_short(symbols)), frame, colour, DASHES[turn % len(DASHES)])
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LEGEND else f"{text[: LEGEND - 1]}…"
 
 
 def _add_line(figure: Figure, line: _Line) -> None:
     values = line.frame["value"].to_numpy()
     drawdowns = values / np.fmax.accumulate(values) - 1
-    for row, curve, shape in ((1, values, ",.0f"), (2, drawdowns, ".1%")):
+    for row, curve, shape in ((1, values, ",.2f"), (2, drawdowns, ".1%")):
         figure.add_scatter(
             x=_times(line.frame),
             y=curve.astype("f4"),  # a picture needs no more, and the page weighs less
             row=row,
             col=1,
+            mode="lines",
             name=line.name,
             legendgroup=line.name,
             showlegend=row == 1,
@@ -150,11 +157,12 @@ def _add_benchmark(figure: Figure, line: _Line) -> None:
         y=line.frame["benchmark"].to_numpy().astype("f4"),
         row=1,
         col=1,
+        mode="lines",
         name=f"hold {line.symbols}",
         line={"color": line.colour, "width": 1},
         opacity=0.5,
         visible="legendonly",
-        hovertemplate="%{fullData.name} %{y:,.0f}<extra></extra>",
+        hovertemplate="%{fullData.name} %{y:,.2f}<extra></extra>",
     )
 
 
@@ -212,7 +220,7 @@ def _value_axis(curves: Sequence[pd.Series[float]]) -> dict[str, Json]:
     low = min((curve.min() for curve in curves), default=0.0)
     high = max((curve.max() for curve in curves), default=0.0)
     if not (low > 0 and high > WIDE * low):
-        return {"tickformat": ",.0f"}
+        return {"tickformat": ","}
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)
     ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
     return {"type": "log", "tickvals": ticks, "tickformat": "~s"}
@@ -225,6 +233,6 @@ def _layout(height: int) -> dict[str, Json]:
         "margin": {"l": 64, "r": 16, "t": 36, "b": 44},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "legend": {"orientation": "h", "y": 1.03, "yanchor": "bottom", "x": 0, "entrywidth": 165},
+        "legend": {"orientation": "h", "y": 1.03, "yanchor": "bottom", "x": 0},
         "font": {"family": "system-ui, sans-serif", "size": 13},
     }

@@ -26,6 +26,7 @@ HOSTILE = [
     "%{customdata}",
     "]]>&amp;&#x3c;script&#x3e;",
     "javascript:alert(1)",
+    "long " * 900,
     "abc\u202ecba\x1b[31m\u2028end",
 ]
 
