@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -12,6 +13,9 @@ from runvault.model.table import Array, Table
 from runvault.stores.tables.arrays import to_numpy
 from runvault.stores.tables.checks import check_values
 from runvault.stores.tables.claims import Claims, read_claims
+
+# Names are looked up as files by whoever shows them
+TIME_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}|[+-][0-9]{2}:[0-9]{2}")
 
 
 def read_table(
@@ -91,6 +95,9 @@ def _groups_with(file: pq.ParquetFile, claims: Claims, column: int) -> list[int]
 def _to_table(arrow: pa.Table, names: Sequence[str]) -> Table:
     fields = {name: arrow.schema.field(name) for name in names}
     zones = {name: f.type.tz for name, f in fields.items() if pa.types.is_timestamp(f.type) and f.type.tz}
+    for zone in zones.values():
+        if not TIME_ZONE.fullmatch(zone):
+            raise FormatError(f"no time zone: {zone[:50]!r}")
     return Table({name: to_numpy(arrow.column(name)) for name in names}, zones)
 
 
