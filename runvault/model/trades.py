@@ -83,7 +83,7 @@ class TradeChanges:
         return dict(self._counts)
 
     def iter_details(self) -> Iterator[dict[str, Any]]:
-        """Yield what differs, a trade at a time: `kind`, `fields`, and both trades as `a` and `b`, None where absent."""
+        """Yield what differs, a trade at a time: `kind`, `fields`, and both trades as `a` and `b`, None if absent."""
         for row in self.rows:
             if row.kind != "same":
                 yield {"kind": row.kind, "fields": row.fields, "a": _record(self.a, row.a), "b": _record(self.b, row.b)}
