@@ -1,0 +1,149 @@
+"""References, listings, comparisons, annotations, history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import git
+from results import make_result
+
+import runvault as rv
+
+
+@pytest.fixture
+def runs(vault: rv.Vault) -> list[rv.Run]:
+    return [
+        vault.save(make_result(total_return), strategy="s", params={"fast": fast}).run
+        for total_return, fast in [(0.1, 10), (0.3, 11), (0.2, 20), (0.0, 30)]
+    ]
+
+
+def test_a_run_answers_to_id_prefix_alias_and_latest(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    vault.alias("golden", runs[0])
+
+    for ref in (runs[0].id, runs[0].id[:16], runs[0].short_id, "golden"):
+        assert vault.get(ref).id == runs[0].id
+    assert vault.get("latest").id == runs[3].id
+    assert vault.get("latest-2").id == runs[1].id
+
+
+def test_a_reference_to_nothing_says_what_to_do(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    with pytest.raises(rv.RunNotFoundError) as caught:
+        vault.get("0123456789")
+    assert "runvault list" in str(caught.value.hint)
+    with pytest.raises(LookupError):
+        vault.get("latest-9")
+    assert not vault.has("nobody")
+
+
+def test_an_ambiguous_prefix_lists_the_candidates(vault: rv.Vault) -> None:
+    ids = [vault.save(make_result(), strategy="s", seed=seed).id for seed in range(3)]
+
+    with pytest.raises(rv.AmbiguousRunError) as caught:
+        vault.get(ids[0][:12])
+    assert all(each in str(caught.value.hint) for each in ids)
+    assert vault.get(f"{ids[0][:12]}-2").seed == 2
+
+
+def test_an_alias_moves_from_run_to_run(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    vault.alias("golden", runs[0])
+    vault.alias("golden", runs[1])
+
+    assert vault.get("golden").id == runs[1].id
+    assert vault.get(runs[0].id).alias is None
+
+
+@pytest.mark.parametrize("name", ["latest", "latest-3", "deadbeef", "a~1", "a@b", "", "-x", "two words"])
+def test_an_alias_that_reads_as_something_else_is_refused(vault: rv.Vault, runs: list[rv.Run], name: str) -> None:
+    with pytest.raises(rv.ConfigError):
+        vault.alias(name, runs[0])
+
+
+def test_a_listing_is_a_sequence_that_knows_its_total(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    listed = vault.list(where="params.fast < 25", sort="-total_return", limit=2)
+
+    assert [run.params["fast"] for run in listed] == [11, 20]
+    assert (len(listed), listed.total) == (2, 3)
+    frame = listed.to_pandas()
+    assert frame["metrics.total_return"].tolist() == [0.3, 0.2]
+    assert frame.index.tolist() == [runs[1].id, runs[2].id]
+
+
+def test_the_leaderboard_follows_the_metric_and_puts_undefined_last(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    assert [run.params["fast"] for run in vault.best("sharpe_ratio")] == [11, 20, 10, 30]
+    assert vault.best("max_drawdown", n=1)[0].params["fast"] == 30
+
+
+def test_similar_runs_have_parameters_within_the_tolerance(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    assert [run.params["fast"] for run in vault.similar(runs[0], 0.1)] == [11]
+    assert [run.params["fast"] for run in vault.similar(runs[0], 0.5)] == [20, 11]
+
+
+def test_a_comparison_shows_what_differs(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    compared = vault.compare(runs[:2])
+    rows = dict(compared.rows)
+
+    assert rows["params.fast"] == [10, 11]
+    assert rows["metrics.total_return"] == [0.1, 0.3]
+    assert "strategy" not in rows
+    assert "strategy" in dict(vault.compare(runs[:2], everything=True).rows)
+    assert compared.to_pandas().loc["params.fast"].tolist() == [10, 11]
+
+
+def test_a_diff_is_whole(vault: rv.Vault, repo: Path, runs: list[rv.Run]) -> None:
+    (repo / "strategy.py").write_text("FAST = 99\n")
+    git(repo, "commit", "--quiet", "--all", "--message", "strategy: faster")
+    other = vault.save(make_result(0.5), strategy="s", params={"fast": 50}).run
+    found = vault.diff(runs[0], other).to_dict()
+
+    assert found["config"] == [{"path": "params.fast", "a": 10, "b": 50}]
+    moved = {row["name"]: round(row["delta"], 6) for row in found["metrics"]}
+    assert moved["total_return"] == 0.4
+    assert found["trades"] == {"only_a": 0, "only_b": 0, "changed": 1, "same": 0}
+    assert found["equity"]["correlation"] == pytest.approx(1.0)
+    assert found["equity"]["max_abs_gap"] == pytest.approx(40.0)
+    assert "strategy.py" in found["code"]["stat"]
+    assert found["environment"] == []
+
+
+def test_a_run_does_not_differ_from_itself(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    assert not vault.diff(runs[0], runs[0]).differs
+    assert vault.diff(runs[0], runs[1]).differs
+
+
+def test_tags_and_notes_change_without_a_revision(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    vault.tag(runs[:2], add=["golden", "tech"])
+    vault.tag(runs[0], remove=["tech"])
+    noted = vault.note(runs[0], "the one")
+
+    assert noted.tags == ["golden"]
+    assert noted.note == "the one"
+    assert noted.revision == 1
+    assert [run.id for run in vault.list(tags=["golden", "tech"])] == [runs[1].id]
+    assert vault.list(search="one").total == 1
+
+
+def test_a_removed_run_is_gone_and_can_be_restored(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    assert vault.remove([runs[0], runs[1]]) == [runs[0].id, runs[1].id]
+    assert vault.list().total == 2
+    assert not vault.has(runs[0].id)
+    with pytest.raises(rv.RunNotFoundError):
+        vault.remove(runs[0].id)
+
+    restored = vault.restore(runs[0].short_id)
+    assert restored.to_dict() == runs[0].to_dict()
+    assert vault.list().total == 3
+
+
+def test_history_has_every_revision_and_the_log_every_commit(vault: rv.Vault) -> None:
+    first = vault.save(make_result(0.1), strategy="s")
+    vault.save(make_result(0.2), strategy="s")
+    vault.tag(first.id, add=["x"])
+
+    assert [run.metrics["total_return"] for run in vault.history(first.id)] == [0.1, 0.2]
+    kinds = [commit["kind"] for commit in vault.log()]
+    assert kinds == ["annotate", "save", "save", None]
+    assert vault.log()[1]["runs"] == [first.id]
+    earlier = vault.history(first.id)[0]
+    assert vault.get(f"{first.id}@{earlier.commit}").metrics["total_return"] == 0.1
