@@ -190,5 +190,5 @@ def test_hostile_descriptions_are_refused(spec):
 
 
 def test_a_table_without_the_needed_columns_is_refused():
-    with pytest.raises(FormatError, match="labels.parquet"):
+    with pytest.raises(FormatError, match=r"labels\.parquet"):
         pool.read_pool(Table({"array": np.array(["columns"], dtype=object)}))

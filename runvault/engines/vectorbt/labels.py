@@ -173,45 +173,46 @@ def _restore(spec: Spec) -> pd.Index:
     kind = spec["kind"]
     if kind == "multi":
         levels = [_restore(level) for level in spec["levels"]]
-        return pd.MultiIndex(levels=levels, codes=spec["values"], names=spec["names"])  # refuses codes out of range
-    index = _RESTORERS[kind](spec) if kind in _RESTORERS else _restore_numbers(spec)
+        # Codes out of range are refused here
+        return pd.MultiIndex(levels=cast(Any, levels), codes=spec["values"], names=spec["names"])
+    index: pd.Index = _RESTORERS[kind](spec) if kind in _RESTORERS else _restore_numbers(spec)
     return index.rename(spec.get("name"))
 
 
-def _restore_numbers(spec: Spec) -> pd.Index:
+def _restore_numbers(spec: Spec) -> Any:
     if spec["kind"] not in NUMBERS:
         raise FormatError(f"{spec['kind'][:40]!r} is no kind of labels")
     return pd.Index(np.asarray(spec["values"][0]).astype(spec["kind"]))
 
 
-def _restore_range(spec: Spec) -> pd.Index:
+def _restore_range(spec: Spec) -> Any:
     return pd.RangeIndex(int(spec["start"]), int(spec["stop"]), int(spec["step"]))
 
 
-def _restore_text(spec: Spec) -> pd.Index:
+def _restore_text(spec: Spec) -> Any:
     missing = pd.NA if spec["kind"] == "string" else np.nan
     dtype = pd.StringDtype(storage=spec.get("storage"), na_value=missing)
     return pd.Index(spec["values"][0], dtype=cast(Any, dtype))
 
 
-def _restore_object(spec: Spec) -> pd.Index:
+def _restore_object(spec: Spec) -> Any:
     return pd.Index(spec["values"][0], dtype=object)
 
 
-def _restore_categorical(spec: Spec) -> pd.Index:
+def _restore_categorical(spec: Spec) -> Any:
     codes, categories = spec["values"][0], _restore(spec["categories"])
     return pd.CategoricalIndex(pd.Categorical.from_codes(codes, categories=categories, ordered=bool(spec["ordered"])))
 
 
-def _restore_interval(spec: Spec) -> pd.Index:
+def _restore_interval(spec: Spec) -> Any:
     return pd.IntervalIndex.from_arrays(_restore(spec["left"]), _restore(spec["right"]), closed=spec["closed"])
 
 
-def _restore_period(spec: Spec) -> pd.Index:
-    return pd.PeriodIndex.from_ordinals(spec["values"][0], freq=spec["freq"])
+def _restore_period(spec: Spec) -> Any:
+    return cast(Any, pd.PeriodIndex).from_ordinals(spec["values"][0], freq=spec["freq"])
 
 
-def _restore_datetime(spec: Spec) -> pd.Index:
+def _restore_datetime(spec: Spec) -> Any:
     index = pd.DatetimeIndex(_moments(spec, "datetime64"))
     zone = restore_zone(spec)
     if zone is not None:
@@ -219,7 +220,7 @@ def _restore_datetime(spec: Spec) -> pd.Index:
     return _with_freq(index, spec)
 
 
-def _restore_timedelta(spec: Spec) -> pd.Index:
+def _restore_timedelta(spec: Spec) -> Any:
     return _with_freq(pd.TimedeltaIndex(_moments(spec, "timedelta64")), spec)
 
 
@@ -232,13 +233,13 @@ def _moments(spec: Spec, dtype: str) -> Array:
     return counted.astype(f"{dtype}[{spec['unit']}]")
 
 
-def _with_freq(index: Any, spec: Spec) -> pd.Index:
+def _with_freq(index: Any, spec: Spec) -> Any:
     if "freq" in spec:
         index.freq = restore_offset(spec["freq"])  # refuses a frequency that the values do not have
-    return cast(pd.Index, index)
+    return index
 
 
-_RESTORERS: dict[str, Callable[[Spec], pd.Index]] = {
+_RESTORERS: dict[str, Callable[[Spec], Any]] = {
     "range": _restore_range,
     "str": _restore_text,
     "string": _restore_text,

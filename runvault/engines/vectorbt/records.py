@@ -22,12 +22,11 @@ _ORDER_FIELDS = ("id", "col", "idx", "size", "price", "fees", "side")
 def orders_table(records: Array, times: Array | None, zone: str | None) -> Table:
     """Return order records as a table; `times` are the row labels by bar, None where they are no single array."""
     rows = records[np.argsort(records["col"], kind="stable")]
-    columns = {RENAMED.get(name, name): np.ascontiguousarray(rows[name]) for name in _ORDER_FIELDS}
-    columns["side"] = columns["side"].astype(np.int8)
+    table: dict[str, Array] = {"id": rows["id"], "column": rows["col"], "bar": rows["idx"]}
     if times is not None:
-        columns["time"] = times[rows["idx"]]
-    names = [name for name in ("id", "column", "bar", "time", "size", "price", "fees", "side") if name in columns]
-    table = {name: columns[name] for name in names}
+        table["time"] = times[rows["idx"]]
+    table |= {name: rows[name] for name in ("size", "price", "fees")} | {"side": rows["side"].astype(np.int8)}
+    table = {name: np.ascontiguousarray(values) for name, values in table.items()}
     if np.any(np.diff(records["id"]) <= 0):
         table["position"] = np.argsort(records["col"], kind="stable").astype(np.int64)
     return Table(table, {"time": zone} if zone and times is not None else {})

@@ -1,4 +1,4 @@
-"""The settings that moved a portfolio's statistics: vectorbt keeps most of them in the process, not in the portfolio."""
+"""The settings that moved a portfolio's statistics: vectorbt keeps most of them in the process, not with it."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def restore_zone(spec: dict[str, Any]) -> datetime.tzinfo | None:
     if library == "datetime":
         if name != "UTC":
             raise FormatError(f"{name!r} is no fixed offset")
-        return datetime.timezone.utc
+        return datetime.UTC
     return _restore_named(name, library)
 
 
@@ -69,7 +69,7 @@ def _named(key: str | None) -> str:
 
 def _fixed(tz: datetime.tzinfo) -> str:
     """Return ``+02:00``; ``UTC`` for the standard library's own."""
-    if tz is datetime.timezone.utc:
+    if tz is datetime.UTC:
         return "UTC"
     offset = tz.utcoffset(None)
     if offset is None or offset.microseconds:
@@ -95,18 +95,20 @@ def _restore_fixed(match: re.Match[str], library: str) -> datetime.tzinfo:
     sign, hours, minutes, seconds = match.groups()
     total = (int(hours) * 60 + int(minutes)) * 60 + int(seconds or 0)
     offset = datetime.timedelta(seconds=-total if sign == "-" else total)
+    zone: datetime.tzinfo
     try:
+        zone = datetime.timezone(offset)  # refuses a day and more
         if library == "pytz":
             import pytz
 
-            return pytz.FixedOffset(int(offset.total_seconds()) // 60)
-        if library == "dateutil":
+            zone = pytz.FixedOffset(int(offset.total_seconds()) // 60)
+        elif library == "dateutil":
             import dateutil.tz
 
-            return dateutil.tz.tzoffset(None, offset)
-        return datetime.timezone(offset)
+            zone = dateutil.tz.tzoffset(None, offset)
     except ValueError as error:
         raise FormatError(f"{match.group()!r} is no offset of a time zone") from error
+    return zone
 
 
 def _restore_named(name: str, library: str) -> datetime.tzinfo:
