@@ -146,6 +146,6 @@ def _parse(text: str) -> dict[str, str]:
 
 def _plain(event: Any) -> tuple[str, str]:
     """Return kind and text of a parser event; anchors, aliases, tags and directives are refused."""
-    if getattr(event, "anchor", None) or getattr(event, "tag", None) or getattr(event, "tags", None):
+    if any(getattr(event, name, None) for name in ("anchor", "tag", "tags", "version")):
         raise FormatError("anchors and tags have no place in a pointer")
     return type(event).__name__.removesuffix("Event"), str(getattr(event, "value", ""))
