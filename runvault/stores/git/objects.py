@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, True)
 
 # pygit2 raises by libgit2's error code: GitError, and OSError, ValueError or KeyError for some of them.
 LIBRARY_ERRORS = (pygit2.GitError, OSError, ValueError, KeyError)
+
+# Empty parts, dots, git's own folder in any case, control characters and what the git programs would take for quotes.
+_NO_PATH = re.compile(r"^$|(^|/)(\.{0,2}|\.git|git~1)(/|$)|[\x00-\x1f\x7f\\\ud800-\udfff]|^\"", re.IGNORECASE)
 
 
 @contextmanager
@@ -88,18 +92,31 @@ class Tip:
 
 
 class Folder(dict[str, "Folder | bytes | None"]):
-    """The wanted changes in one folder: contents, removals (None) and folders."""
+    """The wanted changes in one folder: contents, removals (None) and folders.
+
+    `replaces` is set where the folder stands in for what was removed before it in the same edit.
+    """
+
+    replaces = False
 
     def place(self, path: str, content: bytes | None) -> None:
         """Add a change at `path`."""
+        check_path(path)
         *folders, name = path.split("/")
         node = self
         for folder in folders:
             below = node.setdefault(folder, Folder())
             if not isinstance(below, Folder):
                 node[folder] = below = Folder()
+                below.replaces = True
             node = below
         node[name] = content
+
+
+def check_path(path: str) -> None:
+    """Raise for a path that is no path in a tree, or that git programs would read as something else."""
+    if _NO_PATH.search(path):
+        raise RunvaultError(f"cannot write {path!r}: it is no path in an archive")
 
 
 @dataclass
@@ -118,9 +135,9 @@ def build(handle: pygit2.Repository, base: pygit2.Tree | None, files: Iterable[t
     Doing it again writes what has gone missing in between and nothing else.
     """
     built, root = Built(), Folder()
+    for path, content in files:
+        root.place(path, content)
     with translated("cannot write to the repository"):
-        for path, content in files:
-            root.place(path, content)
         built.tree = _build_folder(handle, base, root, "", built) or handle.TreeBuilder().write()
     built.objects.add(str(built.tree))
     return built
@@ -143,7 +160,8 @@ def _build_folder(
         if content is None:
             built.removed.append(path)
         else:
-            below = _build_folder(handle, old if isinstance(old, pygit2.Tree) else None, content, path + "/", built)
+            kept = old if isinstance(old, pygit2.Tree) and not content.replaces else None
+            below = _build_folder(handle, kept, content, path + "/", built)
         if below is not None:
             builder.insert(name, below, FileMode.TREE)
         elif old is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,10 +10,16 @@ from itertools import islice
 from typing import IO, cast
 
 from runvault.model.source import FileChange, Introduced
+from runvault.stores.git.log import FORMAT, LogEntry, parse_log
 from runvault.stores.git.programs import git_argv, git_environment, git_failure, missing_program
 from runvault.stores.git.repository import Repository
 
 MANIFESTS = ":(glob)runs/*/*/manifest.json"
+
+# What a user may have configured for `git log`, and what would change what it prints.
+_PLAIN = ("-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "diff.relative=false")
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 # Ids on their way to `cat-file`: enough to keep it busy, too few to fill the pipe while its answers fill the other one.
 _AHEAD = 256
@@ -38,7 +45,9 @@ class Reader:
                     meta, path = entry.split("\t", 1)
                     yield FileChange(path, meta.split(" ")[2])
             return
-        with self._stream("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new) as fields:
+        with self._stream(
+            "diff-tree", "-r", "-z", "--raw", "-O/dev/null", "--no-renames", "--no-abbrev", old, new
+        ) as fields:
             for meta in fields:
                 blob, status = meta.split(" ")[3:5]
                 yield FileChange(next(fields), None if status == "D" else blob)
@@ -50,7 +59,9 @@ class Reader:
         """
         args = ["--topo-order", "--reverse", "--full-history", "--no-renames", "--no-abbrev", "--root", "-c", "--raw"]
         span = [new] if old is None else [new, f"^{old}"]
-        with self._stream("log", "-z", *args, "--format=%x01%H %ct", "--end-of-options", *span, "--", path) as fields:
+        with self._stream(
+            *_PLAIN, "log", "-z", "-O/dev/null", *args, "--format=%x01%H %ct", "--end-of-options", *span, "--", path
+        ) as fields:
             commit, seconds = "", 0
             for text in fields:
                 # `git log -z` puts its separators where it likes around the header; the mark \1 is what counts.
@@ -94,6 +105,36 @@ class Reader:
         contents = dict(self.read_blobs(names.values()))
         return {name: contents[blob] for name, blob in names.items() if blob in contents}
 
+    def blob_of(self, commit: str, path: str) -> str | None:
+        """Return the id of what is at `path` in a commit, None where there is nothing."""
+        return self._resolve(f"{commit}:{path}")
+
+    def resolve_commit(self, text: str) -> str | None:
+        """Return the commit that `text` names, None where it names none or several."""
+        return self._resolve(f"{text}^{{commit}}")
+
+    def _resolve(self, text: str) -> str | None:
+        args = ["rev-parse", "--verify", "--quiet", "--end-of-options", text]
+        done = self._repository.git(*args, ok=(0, 1, 128)) if "\0" not in text else None
+        return done.stdout.decode("ascii").strip() if done and not done.returncode else None
+
+    def log(self, tip: str, limit: int | None = None, path: str | None = None) -> Iterator[LogEntry]:
+        """Yield the commits behind `tip`, newest first; with `path`, those that changed something there."""
+        args = ["-z", "--topo-order", "--full-history", f"--format={FORMAT}"]
+        if limit is not None:
+            args.append(f"--max-count={limit}")
+        places = [f":(literal){path}"] if path is not None else []
+        with self._stream(*_PLAIN, "log", *args, "--end-of-options", tip, "--", *places) as fields:
+            yield from parse_log(fields)
+
+    def diff_stat(self, old: str, new: str) -> str | None:
+        """Return ``git diff --stat`` between two commits of the user's code, None where one of them is not here."""
+        if not (_COMMIT.fullmatch(old) and _COMMIT.fullmatch(new)):
+            return None
+        args = ["diff", "--stat=100", "--no-color", "--no-ext-diff", "--no-textconv", "-O/dev/null"]
+        done = self._repository.git(*args, "--end-of-options", old, new, "--", ok=(0, 128))
+        return None if done.returncode else done.stdout.decode("utf-8", "replace")
+
     def _batch(self, names: Iterable[str]) -> Iterator[tuple[str, str, bytes]]:
         """Yield ``(name, type, content)`` of the objects that are there."""
         waiting = iter(names)
@@ -123,7 +164,7 @@ class Reader:
         repository = self._repository
         try:
             process = subprocess.Popen(
-                git_argv([f"--git-dir={repository.common_dir}", *args]),
+                git_argv([f"--git-dir={repository.common_dir}", "--no-replace-objects", *args]),
                 cwd=repository.common_dir,
                 env=git_environment(),
                 stdin=subprocess.PIPE,

@@ -103,7 +103,8 @@ class Repository:
         self, *args: str, stdin: bytes | None = None, ok: Sequence[int] = (0,), extra: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """Run git on this repository, whatever the current directory; no work tree and no index are meant by it."""
-        return run_git([f"--git-dir={self.common_dir}", *args], cwd=self.common_dir, stdin=stdin, ok=ok, extra=extra)
+        own = [f"--git-dir={self.common_dir}", "--no-replace-objects"]
+        return run_git([*own, *args], cwd=self.common_dir, stdin=stdin, ok=ok, extra=extra)
 
     def tip(self) -> str | None:
         """Return the commit that the archive branch is at now, None where there is no such branch."""
@@ -115,6 +116,19 @@ class Repository:
             return text
         asked = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{self.ref}^{{commit}}", ok=(0, 1))
         return asked.stdout.decode("ascii").strip() or None
+
+    def head(self) -> str | None:
+        """Return the commit that HEAD of this work tree is at, None before the first one."""
+        try:
+            text = (self.git_dir / "HEAD").read_text("utf-8").strip()
+            if text.startswith("ref: "):
+                text = (self.common_dir / text.removeprefix("ref: ")).read_text("ascii").strip()
+        except (OSError, ValueError):
+            text = ""
+        if _OBJECT_ID.fullmatch(text):
+            return text
+        args = [f"--git-dir={self.git_dir}", "rev-parse", "--verify", "--quiet", "HEAD^{commit}"]
+        return run_git(args, cwd=self.git_dir, ok=(0, 1)).stdout.decode("ascii").strip() or None
 
     @cached_property
     def config(self) -> dict[str, str]:

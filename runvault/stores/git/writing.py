@@ -13,20 +13,22 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pygit2
 from pygit2.enums import ObjectType
 
 from runvault.errors import BranchMovedError, BusyError, IntegrityError, RunvaultError, VaultNotFoundError
+from runvault.stores.git.bulk import compare, imported
 from runvault.stores.git.checkout import Checkout, bring_along, checkouts_of, refuse_dirty
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.journal import Journal, LockHeldError, Move, describe_lock, lock_of
 from runvault.stores.git.lock import write_lock
 from runvault.stores.git.maintenance import Maintenance
 from runvault.stores.git.objects import LIBRARY_ERRORS, Built, Tip, build, open_repository, translated
-from runvault.stores.git.repository import Repository
+from runvault.stores.git.repository import NO_OBJECT, Repository
 from runvault.stores.git.signing import sign_commit, signs_commits
 
 TIMEOUT_S = 60.0
@@ -141,12 +143,12 @@ class Writer:
         edit = plan(tip)
         if edit is None:
             return None
-        made = self._make(handle, tip, edit)
-        if made is None:
-            return None
-        checkouts = self._checkouts(tip.commit, made.commit)
-        self._move(handle, edit.author, tip.commit, made)
-        self._confirm(tip.commit, edit, made)
+        with self._written(handle, tip, edit) as made:
+            if made is None:
+                return None
+            checkouts = self._checkouts(tip.commit, made.commit)
+            self._move(handle, edit.author, tip.commit, made)
+            self._confirm(tip, edit, made)
         for checkout in checkouts:
             bring_along(checkout, str(tip.commit), made.commit)
         return made
@@ -162,9 +164,17 @@ class Writer:
             except KeyError:
                 return None
 
-    def _make(self, handle: pygit2.Repository, tip: Tip, edit: Edit) -> _Made | None:
-        """Write the objects of an edit; None where the tree would stay the same."""
-        built = build(handle, tip.tree, edit.files)
+    @contextmanager
+    def _written(self, handle: pygit2.Repository, tip: Tip, edit: Edit) -> Iterator[_Made | None]:
+        """Write the objects of an edit and hold them; None where the tree would stay the same."""
+        if edit.bulk:
+            draft = commit_content(handle, tip, edit, str(tip.tree.id if tip.tree is not None else NO_OBJECT))
+            with imported(self._repository, tip, edit.files, draft) as built:
+                yield self._commit(handle, tip, edit, built)
+        else:
+            yield self._commit(handle, tip, edit, build(handle, tip.tree, edit.files))
+
+    def _commit(self, handle: pygit2.Repository, tip: Tip, edit: Edit, built: Built) -> _Made | None:
         if tip.tree is not None and built.tree == tip.tree.id:
             return None
         with translated("cannot write the commit"):
@@ -220,25 +230,44 @@ class Writer:
         with translated(f"cannot move branch {self._repository.branch!r}"):
             raise error
 
-    def _confirm(self, old: str | None, edit: Edit, made: _Made) -> None:
+    def _confirm(self, tip: Tip, edit: Edit, made: _Made) -> None:
         """Read back what was written, by eyes that have not seen it being written."""
         handle = open_repository(self._repository.common_dir)
         with translated("cannot read back what was saved"):
-            if any(name not in handle.odb for name in (*made.built.objects, made.commit)):
+            if _missing(handle, made):
                 # A prune ran beside us, before the branch held these.
-                build(handle, Tip(handle, old).tree, edit.files)
-                handle.odb.write(ObjectType.COMMIT, made.content)
+                self._write_again(handle, tip, edit, made)
                 handle = open_repository(self._repository.common_dir)
-            tip = self._read_tip(handle)
-            if tip is None or not (tip == made.commit or handle.descendant_of(tip, made.commit)):
+                if gone := _missing(handle, made):
+                    raise IntegrityError(f"object {gone} of {made.commit} was written twice and is not there")
+            now = self._read_tip(handle)
+            if now is None or not (now == made.commit or handle.descendant_of(now, made.commit)):
                 raise BranchMovedError(
-                    f"branch {self._repository.branch!r} was moved to {tip} while {made.commit} was saved",
-                    "the commit is kept by git for a while: see 'git reflog' and 'git fsck --lost-found'",
+                    f"branch {self._repository.branch!r} was moved to {now} while {made.commit} was saved",
+                    "git keeps the commit for a while: see 'git reflog' and 'git fsck --lost-found'",
                 )
-            _compare(Tip(handle, made.commit), made.built)
+            if edit.bulk:
+                compare(self._repository, tip, made.commit, made.built)
+            else:
+                _compare(Tip(handle, made.commit), made.built)
+
+    def _write_again(self, handle: pygit2.Repository, tip: Tip, edit: Edit, made: _Made) -> None:
+        if edit.bulk:
+            with imported(self._repository, tip, edit.files, made.content):
+                pass
+        else:
+            build(handle, tip.tree, edit.files)
+        handle.odb.write(ObjectType.COMMIT, made.content)
+
+
+def _missing(handle: pygit2.Repository, made: _Made) -> str | None:
+    """Return an object of the commit that is not there."""
+    ours: tuple[str | pygit2.Oid, ...] = (made.commit, *made.built.objects, *made.built.blobs.values())
+    return next((str(name) for name in ours if name not in handle.odb), None)
 
 
 def _compare(tip: Tip, built: Built) -> None:
+    """Raise unless a commit holds exactly what was built."""
     tree = tip.tree
     if tree is None or tree.id != built.tree:
         raise IntegrityError(f"commit {tip.commit} does not hold what was saved")

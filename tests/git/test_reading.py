@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import git
+from support import ADA, NOON, archive_in, edit_of, run_files, run_path, saves
+
+from runvault.errors import RunvaultError
+from runvault.model.source import ArchiveSource, FileChange
+from runvault.stores.git.code import code_of
+from runvault.stores.git.edits import Edit
+from runvault.stores.git.init import FIRST_COMMIT
+from runvault.stores.git.reading import Reader
+from runvault.stores.git.repository import Repository
+from runvault.stores.git.writing import Writer
+
+HOSTILE_CONFIG = {
+    "log.showSignature": "true",
+    "log.follow": "true",
+    "log.decorate": "full",
+    "diff.relative": "true",
+    "diff.noprefix": "true",
+    "diff.renames": "copies",
+    "diff.orderFile": "/nowhere/at/all",
+    "color.ui": "always",
+    "format.pretty": "oneline",
+    "core.quotePath": "true",
+    "core.abbrev": "7",
+}
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "configured"])
+def archive(repo: Path, request: pytest.FixtureRequest) -> Repository:
+    """Return an archive, also where the user has configured what git prints."""
+    if request.param:
+        for key, value in HOSTILE_CONFIG.items():
+            git(repo, "config", key, value)
+    return archive_in(repo)
+
+
+def manifest_of(name: str) -> str:
+    return f"{run_path(name)}/manifest.json"
+
+
+def test_changed_files_are_those_of_diff_tree(archive: Repository) -> None:
+    writer, reader = Writer(archive), Reader(archive)
+    first, second = writer.update(saves("a")), writer.update(saves("b"))
+    third = writer.update(lambda _: Edit([(run_path("a"), None), ("data/ü x.dvc", b"1")], "change", ADA, NOON))
+    brought = {path for path, _ in run_files("b")}
+    assert {change.path for change in reader.changed_files(first, second)} == brought
+    changes = list(reader.changed_files(second, third))
+    gone = sorted(FileChange(path, None) for path, _ in run_files("a"))
+    assert sorted(change for change in changes if change.blob is None) == gone
+    [added] = [change for change in changes if change.blob]
+    assert added.path == "data/ü x.dvc"
+    whole = list(reader.changed_files(None, third))
+    assert added in whole
+    assert len(whole) == len(brought) + 6
+    assert [change.path for change in whole] == sorted(change.path for change in whole)
+
+
+def test_introduced_names_each_manifest_with_the_commit_that_brought_it(archive: Repository) -> None:
+    writer, reader = Writer(archive), Reader(archive)
+    first = writer.update(saves("a", "one"))
+    second = writer.update(saves("b"))
+    third = writer.update(saves("a", "two"))
+    writer.update(lambda _: Edit([(run_path("a"), None)], "remove", ADA, NOON))
+    tip = archive.tip()
+    found = list(reader.introduced(None, tip))
+    expected = [(first, manifest_of("a")), (second, manifest_of("b")), (third, manifest_of("a"))]
+    assert [(each.commit, each.path) for each in found] == expected
+    assert {each.time for each in found} == {int(NOON.timestamp())}
+    assert [content for _, content in reader.read_blobs(each.blob for each in found)] == [
+        dict(run_files(name, content))[manifest_of(name)] for name, content in [("a", "one"), ("b", ""), ("a", "two")]
+    ]
+    assert list(reader.introduced(second, tip)) == found[2:]
+    assert list(reader.introduced(tip, tip)) == []
+
+
+def test_a_merge_brings_only_what_no_parent_had(archive: Repository, repo: Path) -> None:
+    writer, reader = Writer(archive), Reader(archive)
+    base = writer.update(saves("a", "base"))
+    git(repo, "branch", "side", base)
+    ours = writer.update(saves("a", "ours"))
+    theirs = Writer(Repository.find(repo, "side")).update(saves("a", "theirs"))
+    both = Writer(archive).update(saves("a", "both"))
+    tree = git(repo, "rev-parse", f"{both}^{{tree}}").strip()
+    merge = git(repo, "commit-tree", "-p", ours, "-p", theirs, "-m", "merge", tree).strip()
+    taken = git(repo, "commit-tree", "-p", merge, "-p", theirs, "-m", "again", f"{theirs}^{{tree}}").strip()
+    brought = [each.commit for each in reader.introduced(None, taken)]
+    assert brought[0] == base
+    assert sorted(brought[1:3]) == sorted([ours, theirs])
+    assert brought[3:] == [merge]
+
+
+def test_blobs_come_in_the_order_asked_and_missing_ones_are_left_out(archive: Repository) -> None:
+    commit = Writer(archive).update(lambda _: Edit([(f"f/{n}", b"%d\n" % n * n) for n in range(700)], "m", ADA, NOON))
+    reader = Reader(archive)
+    ids = [change.blob for change in reader.changed_files(None, commit) if change.path.startswith("f/")]
+    asked = [*ids, "0" * 40, commit, *reversed(ids)]
+    assert [blob for blob, _ in reader.read_blobs(asked)] == [*ids, *reversed(ids)]
+    for blob, content in reader.read_blobs(iter(asked)):
+        assert blob == ids[0]
+        assert content == b""
+        break  # leaving early must not hang or leave a process
+
+
+def test_files_of_a_commit(archive: Repository) -> None:
+    commit = Writer(archive).update(saves("a"))
+    reader = Reader(archive)
+    assert reader.read_file(commit, manifest_of("a")) == dict(run_files("a"))[manifest_of("a")]
+    assert reader.read_file(commit, run_path("a")) is None
+    assert reader.read_file(commit, "no/such\nfile") is None
+    assert reader.read_file(FIRST_COMMIT, manifest_of("a")) is None
+    assert reader.read_run(commit, run_path("b")) == {}
+    assert reader.read_files(commit, ["runvault.json", "x"]) == {"runvault.json": b'{"format": 1}\n'}
+    blob = reader.blob_of(commit, manifest_of("a"))
+    assert [content for _, content in reader.read_blobs([blob])] == [dict(run_files("a"))[manifest_of("a")]]
+    assert reader.blob_of(commit, "x") is None
+
+
+@pytest.mark.parametrize("text", ["", "-x", "--all", "0" * 40, "no\nsuch", "a\0b", "@{-1}", "^", "zzzz"])
+def test_what_names_no_commit_resolves_to_none(archive: Repository, text: str) -> None:
+    assert Reader(archive).resolve_commit(text) is None
+
+
+def test_a_prefix_resolves_to_its_commit(archive: Repository) -> None:
+    assert Reader(archive).resolve_commit(FIRST_COMMIT[:7]) == FIRST_COMMIT
+
+
+def test_ancestors(archive: Repository) -> None:
+    commit = Writer(archive).update(saves("a"))
+    reader = Reader(archive)
+    assert [reader.is_ancestor(FIRST_COMMIT, commit), reader.is_ancestor(commit, commit)] == [True, True]
+    assert [reader.is_ancestor(commit, FIRST_COMMIT), reader.is_ancestor("0" * 40, commit)] == [False, False]
+
+
+def test_the_log_has_subjects_and_trailers(archive: Repository) -> None:
+    writer = Writer(archive)
+    message = 'sweep: ünïcode | "x"\n\nA body: with a colon.\n\nRun: one\nRun: two\nStrategy: dual\nKind: sweep'
+    first = writer.update(lambda _: Edit(run_files("a"), message, ADA, NOON))
+    second = writer.update(saves("b"))
+    reader = Reader(archive)
+    entries = list(reader.log(second))
+    assert [entry.commit for entry in entries] == [second, first, FIRST_COMMIT]
+    assert entries[1].subject == 'sweep: ünïcode | "x"'
+    assert (entries[1].kind, entries[1].runs, entries[1].values("Strategy")) == ("sweep", ["one", "two"], ["dual"])
+    assert (entries[1].author, entries[1].email, entries[1].time, entries[1].parents) == (
+        ADA.name,
+        ADA.email,
+        NOON,
+        (FIRST_COMMIT,),
+    )
+    assert (entries[2].kind, entries[2].runs) == (None, [])
+    assert [entry.commit for entry in reader.log(second, 1)] == [second]
+    assert [entry.commit for entry in reader.log(second, path=run_path("a"))] == [first]
+
+
+def test_a_failure_of_git_is_ours(archive: Repository) -> None:
+    with pytest.raises(RunvaultError, match="git ls-tree failed"):
+        list(Reader(archive).changed_files(None, "0" * 40))
+    with pytest.raises(RunvaultError, match="git log failed"):
+        list(Reader(archive).log("0" * 40))
+
+
+def test_the_reader_is_an_archive_source(archive: Repository) -> None:
+    source: ArchiveSource = Reader(archive)
+    assert list(source.introduced(None, FIRST_COMMIT)) == []
+
+
+def test_diff_stat_of_the_users_code(repo: Path) -> None:
+    old = git(repo, "rev-parse", "HEAD").strip()
+    (repo / "strategy.py").write_text("FAST = 20\n")
+    git(repo, "commit", "--quiet", "--all", "--message", "faster")
+    new = git(repo, "rev-parse", "HEAD").strip()
+    reader = Reader(Repository.find(repo))
+    assert "strategy.py | 2 +-" in (reader.diff_stat(old, new) or "")
+    assert reader.diff_stat(old, "0" * 40) is None
+    assert reader.diff_stat("--output=x", new) is None
+
+
+def test_code_state_follows_tracked_files_alone(repo: Path, tmp_path: Path) -> None:
+    head = git(repo, "rev-parse", "HEAD").strip()
+    index = (repo / ".git" / "index").stat().st_mtime_ns
+    repository = Repository.find(repo)
+    assert repository.head() == head
+    (repo / "notes.txt").write_text("untracked\n")
+    assert code_of(repository, head) == {"commit": head, "base": None, "branch": "main", "dirty": False}
+    (repo / "strategy.py").write_text("FAST = 11\n")
+    assert code_of(repository, head)["dirty"] is True
+    assert (repo / ".git" / "index").stat().st_mtime_ns == index
+    git(repo, "worktree", "add", "--quiet", "--detach", str(tmp_path / "linked"))
+    linked = Repository.find(tmp_path / "linked")
+    assert linked.head() == head
+    assert code_of(linked, head) == {"commit": head, "base": None, "branch": None, "dirty": False}
+
+
+def test_the_head_of_an_unborn_branch_and_of_a_bare_repository(repo: Path, tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "unborn")
+    unborn = Repository.find(tmp_path / "unborn")
+    assert unborn.head() is None
+    assert code_of(unborn, None) == {"commit": None, "base": None, "branch": "main", "dirty": False}
+    git(tmp_path, "clone", "--quiet", "--bare", str(repo), "bare.git")
+    bare = Repository.find(tmp_path / "bare.git")
+    assert bare.head() == git(repo, "rev-parse", "HEAD").strip()
+    assert code_of(bare, bare.head())["dirty"] is None
+    git(repo, "pack-refs", "--all")
+    assert Repository.find(repo).head() == bare.head()
+
+
+def test_the_tip_is_found_loose_and_packed(archive: Repository, repo: Path) -> None:
+    loose = archive.tip()
+    git(repo, "pack-refs", "--all")
+    assert archive.tip() == loose == FIRST_COMMIT
+    git(repo, "update-ref", "-d", "refs/heads/runvault")
+    assert archive.tip() is None
+
+
+def test_settings_come_from_git_config(repo: Path) -> None:
+    git(repo, "config", "runvault.periodsPerYear", "252")
+    git(repo, "config", "runvault.pickles", "none")
+    repository = Repository.find(repo)
+    assert repository.setting("periodsPerYear") == "252"
+    assert repository.setting("branch") is None
+
+
+@pytest.mark.parametrize("where", [".", "sub/folder"])
+def test_the_repository_is_found_from_below(repo: Path, where: str) -> None:
+    (repo / "sub" / "folder").mkdir(parents=True)
+    found = Repository.find(repo / where)
+    assert (found.work_tree, found.common_dir) == (repo.resolve(), (repo / ".git").resolve())
+
+
+def test_git_dir_is_honoured(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", str(repo / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(repo))
+    found = Repository.find(tmp_path)
+    assert (found.common_dir, found.work_tree) == ((repo / ".git").resolve(), repo.resolve())
+    archive_in(tmp_path)
+    assert edit_of("a").message.startswith("save")
+    assert Writer(found).update(saves("a")) == found.tip()
