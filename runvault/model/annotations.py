@@ -115,7 +115,7 @@ class Annotations(BaseModel):
 
     def to_dict(self) -> dict[str, Json]:
         """Return the members as they stand in the file."""
-        return self.model_dump()
+        return self.model_dump(mode="json")
 
     def to_bytes(self) -> bytes:
         """Return the file; FormatError where it would be larger than readers accept."""
@@ -178,10 +178,12 @@ class Annotations(BaseModel):
     def with_alias(self, name: str | None, at: str, by: str) -> Self:
         """Return annotations with another alias, None for none; ConfigError where `name` cannot be one."""
         current = self.alias.name if self.alias else None
+        if name is not None:
+            check_alias(name)
         if name == current:
             return self
         at = later_of(at, self.alias.at) if self.alias else at
-        return self.model_copy(update={"alias": Alias(name=name and check_alias(name), at=at, by=by)})
+        return self.model_copy(update={"alias": Alias(name=name, at=at, by=by)})
 
 
 def merge(a: Annotations, b: Annotations) -> Annotations:

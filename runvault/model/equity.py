@@ -58,7 +58,8 @@ def _comparable(a: Array, b: Array) -> bool:
 
 def _correlation(x: Array, y: Array) -> float | None:
     dx, dy = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((dx * dx).sum()) * np.sqrt((dy * dy).sum()))
-    if len(x) < 2 or scale == 0.0 or not np.isfinite(scale):
+    reach_x, reach_y = np.abs(dx).max(), np.abs(dy).max()
+    if reach_x == 0.0 or reach_y == 0.0:
         return None
-    return float(np.clip((dx * dy).sum() / scale, -1.0, 1.0))
+    dx, dy = dx / reach_x, dy / reach_y
+    return float(np.clip((dx * dy).sum() / np.sqrt((dx * dx).sum() * (dy * dy).sum()), -1.0, 1.0))

@@ -1,3 +1,6 @@
+"""Naive times are the subject here: they are read as UTC."""
+# ruff: noqa: DTZ001
+
 import enum
 from collections import OrderedDict
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -121,8 +124,14 @@ def test_times_have_one_text(value, expected):
 @pytest.mark.parametrize(
     "times",
     [
-        [datetime(2024, 5, 1, 6), datetime(2024, 5, 1, 6, tzinfo=UTC), datetime(2024, 5, 1, 8, tzinfo=aware(2))]
-        + [pd.Timestamp("2024-05-01 06:00"), np.datetime64("2024-05-01T06:00:00"), np.datetime64("2024-05-01T06", "h")],
+        [
+            datetime(2024, 5, 1, 6),
+            datetime(2024, 5, 1, 6, tzinfo=UTC),
+            datetime(2024, 5, 1, 8, tzinfo=aware(2)),
+            pd.Timestamp("2024-05-01 06:00"),
+            np.datetime64("2024-05-01T06:00:00"),
+            np.datetime64("2024-05-01T06", "h"),
+        ],
         [timedelta(minutes=5), pd.Timedelta("5min"), np.timedelta64(5, "m"), np.timedelta64(300, "s")],
     ],
 )
@@ -136,13 +145,58 @@ class Opaque:
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), -np.inf, np.float32("nan"), 2**53, -(2**53), np.uint64(2**60), Decimal("1.5")]
-    + [{1, 2}, frozenset(), b"x", bytearray(b"x"), 1j, np.complex128(1), Fraction(1, 3), time(9, 30), Opaque(), Opaque]
-    + [len, range(3), iter([]), pd.NaT, pd.NA, np.datetime64("NaT"), np.timedelta64("NaT"), np.timedelta64(1, "M")]
-    + [np.timedelta64(1), np.datetime64(1, "ps"), np.datetime64("10000-01-01"), pd.Series([1]), pd.Index([1])]
-    + [pd.Period("2024"), np.zeros(513), np.array([1.0, np.nan]), np.void(b"x"), Flags.A & Flags.B]
-    + ["x" * 4097, "é" * 2049, "a\nb", "a\x7f", "a\x85", "a\ud800", datetime.max.replace(tzinfo=aware(-5))]
-    + [{1.5: 1}, {None: 1}, {(1,): 1}, {"a\n": 1}, {"k" * 5000: 1}, {2**60: 1}, {date(2024, 1, 1): 1}],
+    [
+        float("nan"),
+        float("inf"),
+        -np.inf,
+        np.float32("nan"),
+        2**53,
+        -(2**53),
+        np.uint64(2**60),
+        Decimal("1.5"),
+        {1, 2},
+        frozenset(),
+        b"x",
+        bytearray(b"x"),
+        1j,
+        np.complex128(1),
+        Fraction(1, 3),
+        time(9, 30),
+        Opaque(),
+        Opaque,
+        len,
+        range(3),
+        iter([]),
+        pd.NaT,
+        pd.NA,
+        np.datetime64("NaT"),
+        np.timedelta64("NaT"),
+        np.timedelta64(1, "M"),
+        np.timedelta64(1),
+        np.datetime64(1, "ps"),
+        np.datetime64("10000-01-01"),
+        pd.Series([1]),
+        pd.Index([1]),
+        pd.Period("2024"),
+        np.zeros(513),
+        np.array([1.0, np.nan]),
+        np.void(b"x"),
+        Flags.A & Flags.B,
+        "x" * 4097,
+        "é" * 2049,
+        "a\nb",
+        "a\x7f",
+        "a\x85",
+        "a\ud800",
+        datetime.max.replace(tzinfo=aware(-5)),
+        {1.5: 1},
+        {None: 1},
+        {(1,): 1},
+        {"a\n": 1},
+        {"k" * 5000: 1},
+        {2**60: 1},
+        {date(2024, 1, 1): 1},
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_what_has_no_canonical_form_is_refused_by_path(value):

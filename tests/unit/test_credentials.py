@@ -19,8 +19,15 @@ LONG = "0123456789abcdef"
         "accessToken",
         "password",
         "db.passwd",
-    ]
-    + ["clientSecret", "secret2", "private_key", "credential", "aws_access_key_id", "auth", "Authorization", "ssh key"],
+        "clientSecret",
+        "secret2",
+        "private_key",
+        "credential",
+        "aws_access_key_id",
+        "auth",
+        "Authorization",
+        "ssh key",
+    ],
 )
 def test_names_that_look_like_credentials(name):
     with pytest.raises(ConfigError) as caught:

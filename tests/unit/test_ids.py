@@ -14,8 +14,20 @@ def test_an_id_survives_being_printed():
 
 @pytest.mark.parametrize(
     "text",
-    ["", HASH, HASH[:8] + "-1", HASH + "-", HASH + "--1", HASH + "-01", HASH.upper() + "-1", HASH + "-1\n"]
-    + [HASH + "-9223372036854775808", HASH + "-99999999999999999999", "g" + HASH[1:] + "-1", HASH + "-٣"],
+    [
+        "",
+        HASH,
+        HASH[:8] + "-1",
+        HASH + "-",
+        HASH + "--1",
+        HASH + "-01",
+        HASH.upper() + "-1",
+        HASH + "-1\n",
+        HASH + "-9223372036854775808",
+        HASH + "-99999999999999999999",
+        "g" + HASH[1:] + "-1",
+        HASH + "-٣",
+    ],
 )
 def test_what_is_no_id_is_refused(text):
     with pytest.raises(ConfigError):

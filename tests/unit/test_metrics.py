@@ -3,7 +3,6 @@ import math
 
 import pytest
 
-from runvault.model import metrics
 from runvault.model.metrics import (
     FORMAT_1_STATISTICS,
     METRICS,
@@ -171,8 +170,13 @@ def test_the_sharpe_ratio_from_moments():
 
 @pytest.mark.parametrize(
     "moments",
-    [{}, {"n_periods": 1, "mean": 0.1, "std": 0.1}, {"n_periods": 9, "mean": 0.0, "std": 0.0}]
-    + [{"n_periods": 9, "mean": None, "std": 0.1}, {"n_periods": 9, "mean": 0.1, "std": None}],
+    [
+        {},
+        {"n_periods": 1, "mean": 0.1, "std": 0.1},
+        {"n_periods": 9, "mean": 0.0, "std": 0.0},
+        {"n_periods": 9, "mean": None, "std": 0.1},
+        {"n_periods": 9, "mean": 0.1, "std": None},
+    ],
 )
 def test_a_sharpe_ratio_that_is_undefined(moments):
     assert sharpe_from_moments(moments, 252) is None
@@ -218,4 +222,3 @@ def test_nothing_heavy_is_imported():
     heavy = "{'numpy', 'pandas', 'pydantic', 'vectorbt', 'rfc8785', 'pygit2'}"
     code = f"import sys, {modules}, runvault.model.canonical; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-    assert metrics.METRICS
