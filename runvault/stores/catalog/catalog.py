@@ -1,0 +1,318 @@
+"""Catalog: what the archive asks of the projection, with damage healed on the way."""
+
+# ruff: noqa: S608 - values are bound; what is pasted into statements are names and constants of this package
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import orjson
+
+from runvault.model.query import Selection
+from runvault.model.source import ArchiveSource
+from runvault.stores.catalog.files import CatalogFile, Damaged, Unwritable, build
+from runvault.stores.catalog.names import Names
+from runvault.stores.catalog.refresh import refresh_branch, tip_of
+from runvault.stores.catalog.schema import MOMENTS, SYMBOL, TAG, create_index, quoted
+from runvault.stores.catalog.select import Query
+
+Json: TypeAlias = Any
+T = TypeVar("T")
+
+MANY = 2_000  # runs from which on a column that is sorted by is worth an index
+_CHUNK = 256  # documents read at once
+
+
+class Revision(NamedTuple):
+    """One recorded outcome of a run: its place from 1, the manifest's blob, the commit that brought it, its time."""
+
+    revision: int
+    blob: str
+    commit: str
+    created_at: str
+
+
+class Catalog:
+    """The runs of archive branches, in one SQLite file.
+
+    Parameters
+    ----------
+    path : Path
+        The file. It need not exist; what is damaged there is made anew, and where there is no place for it a temporary
+        one answers instead.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = CatalogFile(path)
+        self._sources: dict[str, tuple[ArchiveSource, str]] = {}
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    # Keeping up
+
+    def refresh(self, source: ArchiveSource, ref: str, tip: str) -> None:
+        """Bring the rows of the branch `ref` to the commit `tip`; nothing but one look where they are there already."""
+        self._sources[ref] = (source, tip)
+        self._healing(lambda: self._bring(source, ref, tip))
+
+    def rebuild(self, source: ArchiveSource, ref: str, tip: str) -> None:
+        """Make the file anew from the archive, whatever state it is in; other branches follow when asked for."""
+        self._sources = {ref: (source, tip)}
+        self._replace(is_done=lambda: False)
+
+    def _bring(self, source: ArchiveSource, ref: str, tip: str) -> None:
+        with self._file.opened() as db:
+            if tip_of(db, ref) == tip:
+                return
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                refresh_branch(db, source, ref, tip)
+                db.execute("PRAGMA optimize")
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    def _healing(self, work: Callable[[], T]) -> T:
+        """Do the work; where the file is damaged make it anew, where there is no place for it make a temporary one."""
+        for _ in range(2):
+            try:
+                return work()
+            except Damaged:
+                self._replace(self._is_whole)
+            except Unwritable:
+                self._move()
+        return work()
+
+    def _is_whole(self) -> bool:
+        """Return whether another process healed the file while we waited for our turn."""
+        try:
+            with self._file.opened() as db:
+                known = all(tip_of(db, ref) is not None for ref in self._sources)
+                return known and db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+        except (Damaged, Unwritable):
+            return False
+
+    def _replace(self, is_done: Callable[[], bool]) -> None:
+        try:
+            path = self._file.replace(self._fill, is_done)
+        except Unwritable:
+            self._move()
+            return
+        if path != self._file.path:
+            self._file = CatalogFile(path)
+
+    def _fill(self, db: sqlite3.Connection) -> None:
+        for ref, (source, tip) in self._sources.items():
+            refresh_branch(db, source, ref, tip)
+
+    def _move(self) -> None:
+        """Go on with a file in the system's temporary folder, for as long as this object lives."""
+        self._temporary = tempfile.TemporaryDirectory(prefix="runvault-catalog-", ignore_cleanup_errors=True)
+        path = Path(self._temporary.name) / "catalog.db"
+        build(path, self._fill)
+        self._file = CatalogFile(path)
+
+    # Listing
+
+    def select(self, ref: str, selection: Selection) -> Iterator[dict[str, Json]]:
+        """Yield the selected runs as JSON, in order; documents are read as they are asked for.
+
+        Raises
+        ------
+        ConfigError
+            `selection.where` is no condition, or asks for a name that no run has.
+        """
+        given = 0
+        for attempt in range(3):
+            try:
+                for members in islice(self._selected(ref, selection), given, None):
+                    given += 1
+                    yield members
+            except Damaged:
+                if attempt == 2:
+                    raise
+                self._replace(self._is_whole)
+            else:
+                return
+
+    def _selected(self, ref: str, selection: Selection) -> Iterator[dict[str, Json]]:
+        with self._file.opened() as db:
+            branch = _branch(db, ref)
+            query = Query(db, branch, selection)
+            _index(db, branch, query)
+            db.execute("BEGIN")  # one state of the catalog for numbers and documents
+            numbers = iter(query.runs())
+            while chunk := list(islice(numbers, _CHUNK)):
+                yield from _documents(db, chunk)
+
+    def count(self, ref: str, selection: Selection) -> int:
+        """Return how many runs are selected, whatever the limit."""
+        return self._ask(lambda db: Query(db, _branch(db, ref), selection).count())
+
+    def run(self, ref: str, run: str) -> dict[str, Json] | None:
+        """Return one run of the tip as JSON; None where it is not there or damaged."""
+        sql = "SELECT i.run FROM ids i JOIN runs USING (run) WHERE i.branch = ? AND i.id = ?"
+
+        def find(db: sqlite3.Connection) -> dict[str, Json] | None:
+            row = db.execute(sql, (_branch(db, ref), run)).fetchone()
+            return next(_documents(db, [row[0]]), None) if row else None
+
+        return self._ask(find)
+
+    def definitions(self, ref: str, runs: Sequence[str]) -> dict[str, dict[str, Json]]:
+        """Return ``metric_definitions`` and ``moments`` of runs by id, for comparing them on one definition."""
+        columns = ", ".join(f"r.{quoted(f'moments.{name}')}" for name in MOMENTS)
+        sql = (
+            f"SELECT r.id, e.json, {columns} FROM ids i JOIN runs r USING (run) JOIN documents d USING (run)"
+            " JOIN definitions e USING (definition) WHERE i.branch = ? AND i.id IN (SELECT value FROM json_each(?))"
+        )
+
+        def find(db: sqlite3.Connection) -> dict[str, dict[str, Json]]:
+            rows = db.execute(sql, (_branch(db, ref), orjson.dumps(list(runs)).decode()))
+            return {
+                run: {"metric_definitions": orjson.loads(json), "moments": dict(zip(MOMENTS, moments, strict=True))}
+                for run, json, *moments in rows
+            }
+
+        return self._ask(find)
+
+    # References
+
+    def ids(self, ref: str, prefix: str, seed: int | None = None, limit: int | None = None) -> list[str]:
+        """Return the ids of runs at the tip that begin so, sorted; with that seed, if one is given."""
+        return self._ids(ref, prefix, seed, limit, "EXISTS")
+
+    def past_ids(self, ref: str, prefix: str, seed: int | None = None, limit: int | None = None) -> list[str]:
+        """Return the ids that begin so of runs that are no longer at the tip."""
+        return self._ids(ref, prefix, seed, limit, "NOT EXISTS")
+
+    def _ids(self, ref: str, prefix: str, seed: int | None, limit: int | None, exists: str) -> list[str]:
+        sql = (
+            "SELECT i.id FROM ids i WHERE i.branch = ? AND i.id >= ? AND i.id < ?"
+            f" AND {exists} (SELECT 1 FROM runs r WHERE r.run = i.run) AND (?4 IS NULL OR substr(i.id, 66) = ?4)"
+            " ORDER BY i.id LIMIT ?5"
+        )
+        sql = sql.replace("branch = ? AND i.id >= ? AND i.id < ?", "branch = ?1 AND i.id >= ?2 AND i.id < ?3")
+        wanted = -1 if limit is None else limit
+        text = None if seed is None else str(seed)
+        return self._ask(lambda db: _firsts(db, sql, (_branch(db, ref), prefix, prefix + "g", text, wanted)))
+
+    def by_alias(self, ref: str, name: str) -> str | None:
+        """Return the id of the run that is called so; of the newest, should there be several."""
+        sql = "SELECT id FROM runs WHERE branch = ? AND alias = ? ORDER BY created_at DESC, id LIMIT 1"
+        found = self._ask(lambda db: _firsts(db, sql, (_branch(db, ref), name)))
+        return found[0] if found else None
+
+    def complete(self, ref: str, beginning: str, limit: int = 100) -> list[str]:
+        """Return aliases and short ids that begin so, for a shell; full ids behind more than the short id's digits."""
+        aliases = [alias for alias in self.values(ref, "alias") if alias.startswith(beginning)]
+        digits = beginning.partition("-")[0]
+        if digits.strip("0123456789abcdef"):
+            return aliases
+        found = self.ids(ref, digits, limit=limit)
+        shown = [run[:8] + run[64:] if len(digits) <= 8 else run for run in found]
+        return aliases + [run for run in shown if run.startswith(beginning)]
+
+    def revisions(self, ref: str, run: str) -> list[Revision]:
+        """Return the revisions that a run has had in history, also where it is no longer at the tip."""
+        sql = (
+            'SELECT lower(hex(v.blob)), lower(hex(v."commit")), v.created_at FROM ids i JOIN revisions v USING (run)'
+            ' WHERE i.branch = ? AND i.id = ? ORDER BY v.created_at, v.blob, v.time, v."commit"'
+        )
+        rows = self._ask(lambda db: db.execute(sql, (_branch(db, ref), run)).fetchall())
+        first = {blob: (commit, time) for blob, commit, time in reversed(rows)}
+        order = dict.fromkeys(blob for blob, _, _ in rows)
+        return [Revision(place, blob, *first[blob]) for place, blob in enumerate(order, 1)]
+
+    # What there is
+
+    def names(self, ref: str) -> list[str]:
+        """Return the dotted names of the metrics, parameters, settings and other values that runs have, sorted."""
+        return self._ask(lambda db: Names(db, _branch(db, ref)).paths())
+
+    def values(self, ref: str, kind: str) -> list[str]:
+        """Return the distinct values of `kind`: strategy, engine, alias, tag, symbol or metric, sorted."""
+        if kind == "metric":
+            return [name.removeprefix("metrics.") for name in self.names(ref) if name.startswith("metrics.")]
+        if kind in ("tag", "symbol"):
+            sql = (
+                "SELECT DISTINCT label FROM labels l WHERE kind = ?2"
+                " AND (SELECT branch FROM runs r WHERE r.run = l.run) = ?1 ORDER BY label"
+            )
+            label = TAG if kind == "tag" else SYMBOL
+            return self._ask(lambda db: _firsts(db, sql, (_branch(db, ref), label)))
+        if kind not in ("strategy", "engine", "alias"):
+            raise ValueError(kind)
+        sql = f"SELECT DISTINCT {kind} FROM runs WHERE branch = ? AND {kind} IS NOT NULL ORDER BY {kind}"
+        return self._ask(lambda db: _firsts(db, sql, (_branch(db, ref),)))
+
+    def damaged(self, ref: str) -> list[tuple[str, str]]:
+        """Return the runs at the tip that cannot be listed, each with its problem; stray files in ``runs/`` by path."""
+        sql = "SELECT run, problem FROM damaged WHERE branch = ? ORDER BY run"
+        return self._ask(lambda db: db.execute(sql, (_branch(db, ref),)).fetchall())
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        def work() -> T:
+            with self._file.opened() as db:
+                return question(db)
+
+        return self._healing(work)
+
+
+def _branch(db: sqlite3.Connection, ref: str) -> int:
+    """Return a branch's number; 0, which no branch has, for one that is not known."""
+    row = db.execute("SELECT branch FROM branches WHERE ref = ?", (ref,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _firsts(db: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[str]:
+    return [row[0] for row in db.execute(sql, values)]
+
+
+def _documents(db: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[dict[str, Json]]:
+    """Yield runs as JSON in the order of `numbers`."""
+    rows = db.execute(
+        'SELECT d.run, d.json, d.crc, r.revision, (SELECT lower(hex(v."commit")) FROM revisions v WHERE v.run = d.run'
+        ' AND v.blob = f.manifest ORDER BY v.time, v."commit" LIMIT 1)'
+        " FROM documents d JOIN runs r USING (run) JOIN folders f USING (run)"
+        " WHERE d.run IN (SELECT value FROM json_each(?))",
+        (orjson.dumps(numbers).decode(),),
+    )
+    found = {row[0]: row[1:] for row in rows}
+    for number in numbers:
+        json, crc, revision, commit = found[number]
+        # SQLite notices a damaged page by its structure; a flipped bit within a document it hands out.
+        if zlib.crc32(json) != crc:
+            raise Damaged(f"document {number}")
+        members = orjson.loads(json)
+        members["revision"] = revision
+        members["commit"] = commit
+        yield members
+
+
+def _index(db: sqlite3.Connection, branch: int, query: Query) -> None:
+    """Index a column that is sorted by for the first time, if there are many runs and nobody is writing."""
+    column = query.order.column
+    if column is None or query.is_indexed(column):
+        return
+    if (
+        db.execute("SELECT count(*) FROM (SELECT 1 FROM runs WHERE branch = ? LIMIT ?)", (branch, MANY)).fetchone()[0]
+        < MANY
+    ):
+        return
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        create_index(db, column)
+        db.execute(f"ANALYZE {quoted(f'by {column}')}")
+        db.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL):
+            raise

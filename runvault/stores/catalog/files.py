@@ -1,0 +1,203 @@
+"""The catalog's file: opening it, replacing it, and what SQLite's errors mean.
+
+A connection lives for one operation and holds a shared lock meanwhile; a file is only ever replaced under the exclusive
+one. SQLite's own files (``-wal``, ``-shm``) go by name: a file that is replaced while somebody has it open would be
+read together with the log of the other. Every connection is closed before its lock is released.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from runvault.errors import BusyError
+from runvault.stores.catalog.schema import PAGE_SIZE, VERSION, create_indexes, create_tables
+
+BUSY_S = 60.0
+REPLACE_S = 5.0
+_CACHE_KB = 32_000
+_PAUSE_S = 0.01
+
+
+class Damaged(Exception):  # noqa: N818 - a state of the file, never shown to anybody
+    """The file is missing, from another version or corrupt: it is to be made anew."""
+
+
+class Unwritable(Exception):  # noqa: N818 - the same
+    """There is no place for the file here."""
+
+
+_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's exceptions into what is to be done about them."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _BUSY:
+            raise BusyError(f"another process holds the catalog {str(path)!r}", "try again in a moment") from error
+        if code in _UNWRITABLE:
+            raise Unwritable(str(error)) from error
+        raise Damaged(str(error)) from error
+
+
+class CatalogFile:
+    """One SQLite file that several processes read, bring up to date, and replace where it is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[sqlite3.Connection]:
+        """Open the file as it is.
+
+        Raises
+        ------
+        Damaged, Unwritable
+            See there; raised by whatever is done with the connection, too.
+        """
+        with _locked(self._beside("lock"), exclusive=False), translated(self.path):
+            if not self.path.exists():
+                raise Damaged("missing")
+            with contextlib.closing(self._connect()) as db:
+                yield db
+
+    def _connect(self) -> sqlite3.Connection:
+        db = _connect(f"{_uri(self.path)}?mode=rw")
+        try:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            db.close()
+            if error.sqlite_errorcode & 0xFF not in _UNWRITABLE or self._beside("wal").exists():
+                raise
+            # A folder that we may only read: nobody writes there now, or there would be a log.
+            db = _connect(f"{_uri(self.path)}?immutable=1")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version != VERSION:
+            db.close()
+            raise Damaged(f"version {version}")
+        return db
+
+    def replace(self, fill: Callable[[sqlite3.Connection], None], is_done: Callable[[], bool]) -> Path:
+        """Make the file anew, unless another process just did; return where it is.
+
+        Parameters
+        ----------
+        fill : callable
+            Writes the rows; called in a transaction of an empty catalog.
+        is_done : callable
+            Whether the file is good again; asked when it is our turn.
+
+        Returns
+        -------
+        Path
+            The file. Where readers do not let go of the old one, the new one beside it, which nobody else knows.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unwritable(str(error)) from error
+        with _locked(self._beside("build"), exclusive=True, required=True):
+            if is_done():
+                return self.path
+            new = self._beside("new")
+            for stale in (new, self._beside("new-wal"), self._beside("new-shm"), self._beside("new-journal")):
+                stale.unlink(missing_ok=True)
+            with translated(new):
+                build(new, fill)
+            return self._put(new)
+
+    def _put(self, new: Path) -> Path:
+        try:
+            with _locked(self._beside("lock"), exclusive=True, limit_s=REPLACE_S):
+                for name in ("wal", "shm"):
+                    self._beside(name).unlink(missing_ok=True)
+                new.replace(self.path)
+                _sync(self.path.parent)
+                return self.path
+        except (BusyError, PermissionError):  # the latter on Windows, where an open file cannot be replaced
+            return new.replace(self._beside(f"private-{os.getpid()}"))
+
+    def _beside(self, name: str) -> Path:
+        return self.path.with_name(f"{self.path.name}-{name}")
+
+
+def build(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
+    """Write a new catalog: without journal and syncs, for it counts only once it is whole, synced and in place."""
+    with contextlib.closing(_connect(f"{_uri(path)}?mode=rwc")) as db:
+        db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
+            db.execute(f"PRAGMA {pragma}")
+        db.execute("BEGIN")
+        create_tables(db)
+        fill(db)
+        create_indexes(db)
+        db.execute("ANALYZE")
+        db.execute("COMMIT")
+    with contextlib.closing(_connect(f"{_uri(path)}?mode=rw")) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    _sync(path)
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_S)
+    for pragma in (f"cache_size = -{_CACHE_KB}", "cell_size_check = ON", "secure_delete = OFF", "synchronous = NORMAL"):
+        db.execute(f"PRAGMA {pragma}")
+    return db
+
+
+def _uri(path: Path) -> str:
+    return path.absolute().as_uri()
+
+
+def _sync(path: Path) -> None:
+    if sys.platform == "win32" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, *, exclusive: bool, required: bool = False, limit_s: float = BUSY_S) -> Iterator[None]:
+    """Hold a lock that the kernel releases when we die.
+
+    In a folder that we may not write there may be no lock file: nor can there be anybody like us who replaces files.
+    """
+    if sys.platform == "win32":  # an open file cannot be replaced there
+        yield
+        return
+    import fcntl
+
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if required:
+            raise Unwritable(str(error)) from error
+        yield
+        return
+    try:
+        kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+        deadline = time.monotonic() + limit_s
+        while True:
+            try:
+                fcntl.flock(handle, kind | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise BusyError(f"another process holds {str(path)!r}", "try again in a moment") from error
+                time.sleep(_PAUSE_S)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,127 @@
+"""What a name in a filter or a sort means in one branch: a metric, a parameter or a field, in this order."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from runvault.errors import ConfigError
+from runvault.stores.catalog.project import SECTIONS
+from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS, NUMBERS, SYMBOL, TAG
+
+
+class Column(NamedTuple):
+    """A column of `runs`: all numbers or all texts."""
+
+    column: str
+    is_number: bool
+
+
+class Fact(NamedTuple):
+    """A row of `facts`: number, text, or a list as bytes."""
+
+    name: int
+
+
+class Labels(NamedTuple):
+    """Rows of `labels`: a list of texts, or where `single` one of them, as ``symbol`` is."""
+
+    kind: int
+    single: bool
+
+
+class Shown(NamedTuple):
+    """A text that is computed, without a column of its own."""
+
+    sql: str
+
+
+class Nothing(NamedTuple):
+    """A name in an archive without runs: never defined."""
+
+
+Place = Column | Fact | Labels | Shown | Nothing
+
+_TEXTS = ("id", "created_at", "strategy", "engine", "interval", "start", "end", "author", "alias")
+_PLACES: dict[str, Place] = {
+    **{name: Column(name, is_number=False) for name in _TEXTS},
+    "seed": Column("seed", is_number=True),
+    "revision": Column("revision", is_number=True),
+    "symbol": Labels(SYMBOL, single=True),
+    "symbols": Labels(SYMBOL, single=False),
+    "tags": Labels(TAG, single=False),
+    "config_hash": Shown("substr(r.id, 1, 64)"),
+    "short_id": Shown("substr(r.id, 1, 8) || substr(r.id, 65)"),
+    "note": Shown("(SELECT json_extract(d.json, '$.note') FROM documents d WHERE d.run = r.run)"),
+    "commit": Shown(
+        '(SELECT lower(hex(v."commit")) FROM folders f JOIN revisions v ON v.run = f.run AND v.blob = f.manifest'
+        ' WHERE f.run = r.run ORDER BY v.time, v."commit" LIMIT 1)'
+    ),
+}
+FIELD_NAMES = tuple(_PLACES)
+_NUMBERS = frozenset(NUMBERS)
+_METRICS = frozenset(METRIC_COLUMNS)
+
+
+class Names:
+    """Resolves names against what the runs of one branch have."""
+
+    def __init__(self, db: sqlite3.Connection, branch: int) -> None:
+        self._db = db
+        self._branch = branch
+
+    def resolve(self, path: str) -> Place:
+        """Return where a name's values are.
+
+        Raises
+        ------
+        ConfigError
+            No run has it, though there are runs; the hint names near ones.
+        """
+        path = path.removeprefix("config.")
+        place = self._bare(path) if "." not in path else self._dotted(path)
+        if place is not None:
+            return place
+        if self._db.execute("SELECT 1 FROM runs WHERE branch = ? LIMIT 1", (self._branch,)).fetchone() is None:
+            return Nothing()
+        raise self._unknown(path)
+
+    def _bare(self, name: str) -> Place | None:
+        return self._had(f"metrics.{name}") or self._had(f"params.{name}") or _PLACES.get(name)
+
+    def _dotted(self, path: str) -> Place | None:
+        if path.startswith("moments."):
+            return Column(path, is_number=True) if path in _NUMBERS else None
+        return self._had(path)
+
+    def _had(self, path: str) -> Place | None:
+        query = "SELECT name FROM names WHERE branch = ? AND path = ? AND runs > 0"
+        row = self._db.execute(query, (self._branch, path)).fetchone()
+        if row is None:
+            return None
+        return Column(path, is_number=True) if path in _NUMBERS else Fact(row[0])
+
+    def paths(self) -> list[str]:
+        """Return the dotted names that runs have, sorted."""
+        rows = self._db.execute("SELECT path FROM names WHERE branch = ? AND runs > 0 ORDER BY path", (self._branch,))
+        return [path for (path,) in rows]
+
+    def _unknown(self, path: str) -> ConfigError:
+        import difflib  # only when there is something to suggest
+
+        said = {_as_said(known): None for known in self.paths()}
+        said.update(dict.fromkeys([*FIELD_NAMES, *(f"moments.{name}" for name in MOMENTS)]))
+        near = difflib.get_close_matches(path, said, n=3, cutoff=0.6)
+        if not near:  # 'fast' for 'params.sma.fast', 'fees' for 'settings.fees'
+            near = [known for known in said if known.rpartition(".")[2] == path.rpartition(".")[2]][:3]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"names are metrics, {', '.join(SECTIONS)} and fields"
+        return ConfigError(f"no run has {_shown(path)}", hint)
+
+
+def _as_said(path: str) -> str:
+    """Return a metric without its section: that is how people write it."""
+    return path.removeprefix("metrics.")
+
+
+def _shown(path: str) -> str:
+    return ascii(path if len(path) <= 80 else path[:77] + "...")

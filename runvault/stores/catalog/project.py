@@ -1,0 +1,214 @@
+"""One run's files → its rows. No database here: bytes in, plain values out, or the reason why the run is damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+import orjson
+
+from runvault.errors import FormatError, RunvaultError
+from runvault.model.run_json import run_members
+from runvault.model.times import INSTANT
+from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS
+
+Json: TypeAlias = Any
+Fact: TypeAlias = tuple[str, float | int | str | bytes | None]
+
+SECTIONS: tuple[str, ...] = ("params", "settings", "data", "code", "lineage")
+"""Members of a run whose leaves are facts, under dotted names."""
+
+_OWN_FORM = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+_MAX_RECORD = 1 << 20
+_MAX_TEXT = 4096
+_TOO_DEEP = b"\n" + b" " * 128
+_INSTANT = re.compile(INSTANT)
+_COLUMNS = frozenset(METRIC_COLUMNS)
+_NUMBER_TYPES = frozenset({int, float, type(None)})
+_INT64 = 1 << 63
+
+
+class Projection(NamedTuple):
+    """What the catalog keeps of one run.
+
+    `row` follows `FIELDS`, `document` is the run as JSON but for `revision` and `commit`, `names` are the dotted names
+    of its facts and metrics.
+    """
+
+    row: tuple[Json, ...]
+    document: bytes
+    definitions: bytes
+    facts: list[Fact]
+    names: tuple[str, ...]
+    tags: list[str]
+    symbols: list[str]
+    note: str
+
+
+def project(run: str, manifest: bytes, annotations: bytes | None, files: Collection[str]) -> Projection:
+    """Return the rows of a run whose folder is called `run` and holds `files`.
+
+    Raises
+    ------
+    FormatError
+        The run is damaged; the message is one line for people.
+    """
+    try:
+        return _project(run, manifest, annotations, files)
+    except RunvaultError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        # Whatever shape a hostile record has, it damages its own run and no listing.
+        raise FormatError(f"manifest.json cannot be used: {type(error).__name__}: {_line(error)}") from error
+
+
+def _project(run: str, data: bytes, notes: bytes | None, files: Collection[str]) -> Projection:
+    manifest = _read_manifest(data)
+    members = run_members(manifest, {} if notes is None else _read_annotations(notes))
+    if members["id"] != run:
+        raise FormatError(f"manifest.json belongs to another run, {members['id']}")
+    if not _INSTANT.match(members["created_at"]):
+        raise FormatError(f"created_at is no UTC time with six digits: {members['created_at']!a}")
+    _check_address(manifest["config"], run)
+    _check_files(members["artifacts"], files)
+    moments = manifest.get("moments") or {}
+    _check_numbers("moments", moments)
+    _check_numbers("metrics", members["metrics"])
+    symbols = _texts("symbols", members["symbols"])
+    facts = list(facts_of(members))
+    return Projection(
+        row=_row(members, moments, symbols),
+        document=orjson.dumps(members),
+        definitions=orjson.dumps(manifest.get("metric_definitions") or {}, option=orjson.OPT_SORT_KEYS),
+        facts=facts,
+        names=names_of_run(members, facts),
+        tags=members["tags"],
+        symbols=symbols,
+        note=members["note"],
+    )
+
+
+def _row(members: dict[str, Json], moments: dict[str, Json], symbols: list[str]) -> tuple[Json, ...]:
+    metrics = members["metrics"]
+    return (
+        members["id"],
+        members["created_at"],
+        members["seed"],
+        members["strategy"],
+        members["engine"],
+        symbols[0] if symbols else None,
+        members["interval"],
+        members["start"],
+        members["end"],
+        members["author"],
+        members["alias"],
+        1,  # revision: the history is read later
+        *map(metrics.get, METRIC_COLUMNS),
+        *map(moments.get, MOMENTS),
+    )
+
+
+def facts_of(members: dict[str, Json]) -> Iterator[Fact]:
+    """Yield the leaves of the open-ended members under dotted names, and metrics that have no column."""
+    for section in SECTIONS:
+        yield from _leaves(section, members[section])
+    for name, value in members["metrics"].items():
+        if name not in _COLUMNS:
+            yield f"metrics.{name}", value
+
+
+def names_of_run(members: dict[str, Json], facts: Iterable[Fact]) -> tuple[str, ...]:
+    """Return the dotted names of a run's facts and metrics, undefined ones included."""
+    return (*(f"metrics.{name}" for name in members["metrics"] if name in _COLUMNS), *(name for name, _ in facts))
+
+
+def _leaves(path: str, value: Json) -> Iterator[Fact]:
+    kind = type(value)
+    if kind is dict:
+        for name, inner in value.items():
+            yield from _leaves(f"{path}.{name}", inner)
+    elif kind is list:
+        yield path, orjson.dumps(value, option=orjson.OPT_SORT_KEYS)  # bytes: never equal to a number or a text
+    elif kind is int and not -_INT64 <= value < _INT64:
+        yield path, float(value)
+    else:
+        yield path, value
+
+
+def _read_manifest(data: bytes) -> dict[str, Json]:
+    """Parse a manifest; one that is not in our own form is read by the full reader first, which takes its time.
+
+    In our own form (sorted, indented, one value a line) duplicate keys, deep nesting, numbers that JSON cannot hold
+    and long texts show in the bytes.
+    """
+    if len(data) <= _MAX_RECORD:
+        members = _parsed(data)
+        if members is not None and not (len(data) > _MAX_TEXT and max(map(len, data.split(b"\n"))) > _MAX_TEXT):
+            return members
+    from runvault.model.manifest import Manifest  # not for every listing: it imports pydantic
+
+    return Manifest.from_bytes(data).to_dict()
+
+
+def _read_annotations(data: bytes) -> dict[str, Json]:
+    if len(data) <= _MAX_RECORD:
+        members = _parsed(data)
+        if members is not None:
+            return members
+    from runvault.model.manifest import Annotations  # not for every listing: it imports pydantic
+
+    Annotations.from_bytes(data)
+    members = orjson.loads(data)
+    return members if isinstance(members, dict) else {}
+
+
+def _parsed(data: bytes) -> dict[str, Json] | None:
+    """Return a record that is in our own form, None for any other."""
+    try:
+        members = orjson.loads(data)
+        if type(members) is dict and orjson.dumps(members, option=_OWN_FORM) == data and _TOO_DEEP not in data:
+            return members
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return None
+    return None
+
+
+def _check_address(config: Json, run: str) -> None:
+    """Compare the config with the address that it stands under.
+
+    Sorted compact JSON is the canonical form of nearly every config; where its hash differs, the real one decides.
+    """
+    expected = run[:64]
+    if hashlib.sha256(orjson.dumps(config, option=orjson.OPT_SORT_KEYS)).hexdigest() == expected:
+        return
+    from runvault.model.canonical import config_hash
+
+    actual = config_hash(config)
+    if actual != expected:
+        raise FormatError(f"the config's hash is {actual[:8]}…, not the {expected[:8]}… of the run")
+
+
+def _check_files(artifacts: dict[str, Json], files: Collection[str]) -> None:
+    missing = [name for name in artifacts if f"{name}.dvc" not in files and name not in files]
+    if missing:
+        raise FormatError(f"{missing[0]}.dvc is missing")
+
+
+def _check_numbers(member: str, numbers: Json) -> None:
+    if type(numbers) is not dict:
+        raise FormatError(f"{member} is not of type dict")
+    if not _NUMBER_TYPES.issuperset(map(type, numbers.values())):
+        name = next(name for name, value in numbers.items() if type(value) not in _NUMBER_TYPES)
+        raise FormatError(f"{member}.{name} is no number")
+
+
+def _texts(member: str, values: Json) -> list[str]:
+    if not all(type(value) is str for value in values):
+        raise FormatError(f"{member} holds something else than text")
+    return list(values)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(ascii(str(error)).strip("'\"").split())[:200]

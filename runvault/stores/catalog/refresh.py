@@ -1,0 +1,376 @@
+"""Bring the rows of one branch from the commit they were made from to another, inside the caller's transaction.
+
+A rebuild is the same work from nothing; so what is caught up equals what is built anew.
+"""
+
+# ruff: noqa: S608 - values are bound; what is pasted into statements are names and constants of this package
+from __future__ import annotations
+
+import itertools
+import re
+import sqlite3
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from runvault.errors import RunvaultError
+from runvault.model.ids import MAX_SEED
+from runvault.model.source import ArchiveSource, FileChange
+from runvault.stores.catalog.project import Projection, facts_of, names_of_run, project
+from runvault.stores.catalog.schema import RUN_COLUMNS, SYMBOL, TAG
+
+MANIFEST, ANNOTATIONS = "manifest.json", "annotations.json"
+BATCH = 5_000  # runs whose rows are in memory at once
+
+_FOLDER = re.compile(r"runs/([0-9a-f]{2})/(\1[0-9a-f]{62}-(0|[1-9][0-9]{0,18}))(?:/(.*))?", re.DOTALL)
+
+
+class Change(NamedTuple):
+    """The changed files of one run's folder: name → blob, None where the file is gone."""
+
+    run: str
+    files: dict[str, str | None]
+
+
+class Folder(NamedTuple):
+    """What a run's folder holds at the tip; ids of blobs in binary."""
+
+    number: int
+    run: str
+    manifest: bytes | None
+    annotations: bytes | None
+    files: frozenset[str]
+
+
+def refresh_branch(db: sqlite3.Connection, source: ArchiveSource, ref: str, tip: str) -> None:
+    """Make the rows of the branch `ref` those of the commit `tip`."""
+    branch, old = _branch(db, ref)
+    if old == tip:
+        return
+    back = False
+    if old is not None and not source.is_ancestor(old, tip):
+        back = source.is_ancestor(tip, old)
+        if not back:  # another history: what is known of this one cannot be told apart
+            clear_branch(db, branch)
+            old = None
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS touched (run INTEGER PRIMARY KEY)")
+    db.execute("DELETE FROM touched")
+    writer = _Writer(db, branch, empty=old is None)
+    for batch in _batched(_by_folder(source.changed_files(old, tip), writer), BATCH):
+        writer.apply(batch, source)
+    writer.flush_names()
+    if back:
+        writer.forget_history(source, tip, old)
+    else:
+        writer.add_history(source, old, tip)
+    writer.date_history(source)
+    db.execute("UPDATE branches SET tip = ? WHERE branch = ?", (tip, branch))
+
+
+def clear_branch(db: sqlite3.Connection, branch: int) -> None:
+    """Forget all rows of a branch but its name."""
+    runs = "(SELECT run FROM ids WHERE branch = ?1)"
+    db.execute(f"DELETE FROM notes WHERE rowid IN {runs}", (branch,))
+    for table in ("folders", "documents", "labels", "revisions", "runs"):
+        db.execute(f"DELETE FROM {table} WHERE run IN {runs}", (branch,))
+    db.execute("DELETE FROM facts WHERE name IN (SELECT name FROM names WHERE branch = ?)", (branch,))
+    for table in ("names", "damaged", "ids"):
+        db.execute(f"DELETE FROM {table} WHERE branch = ?", (branch,))
+    db.execute("UPDATE branches SET tip = NULL WHERE branch = ?", (branch,))
+
+
+def tip_of(db: sqlite3.Connection, ref: str) -> str | None:
+    """Return the commit that the rows of a branch were made from."""
+    row = db.execute("SELECT tip FROM branches WHERE ref = ?", (ref,)).fetchone()
+    return row[0] if row else None
+
+
+def _branch(db: sqlite3.Connection, ref: str) -> tuple[int, str | None]:
+    db.execute("INSERT OR IGNORE INTO branches (ref) VALUES (?)", (ref,))
+    branch, tip = db.execute("SELECT branch, tip FROM branches WHERE ref = ?", (ref,)).fetchone()
+    return branch, tip
+
+
+def _by_folder(changes: Iterable[FileChange], writer: _Writer) -> Iterator[Change]:
+    """Gather the changes of each run; what lies in ``runs/`` and belongs to no run is told to the writer."""
+    for folder, group in itertools.groupby(changes, key=_folder_of):
+        if folder is not None:
+            prefix = len(folder) + 9  # "runs/3f/<id>/"
+            yield Change(folder, {path[prefix:]: blob for path, blob in group})
+        else:
+            for path, blob in group:
+                if path.startswith("runs/"):
+                    writer.note_stray(path, present=blob is not None)
+
+
+def _folder_of(change: FileChange) -> str | None:
+    match = _FOLDER.match(change.path)
+    if match is None or match[4] is None or (len(match[3]) == 19 and int(match[3]) > MAX_SEED):
+        return None
+    return match[2]
+
+
+def _batched(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
+    iterator = iter(changes)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+class _Rows(NamedTuple):
+    """Rows on their way into the tables, a batch of runs at a time."""
+
+    folders: list[tuple[Any, ...]]
+    runs: list[tuple[Any, ...]]
+    documents: list[tuple[int, bytes, int, int]]
+    facts: list[tuple[int, int, Any]]
+    labels: list[tuple[int, int, str]]
+    notes: list[tuple[int, str]]
+
+    @classmethod
+    def none(cls) -> _Rows:
+        return cls([], [], [], [], [], [])
+
+
+class _Writer:
+    """Writes the rows of one branch; `empty` says that there are none yet, so none are looked for."""
+
+    def __init__(self, db: sqlite3.Connection, branch: int, *, empty: bool) -> None:
+        self._db = db
+        self._branch = branch
+        self._empty = empty
+        self._numbers: dict[str, int] = {}
+        self._next = 1 + (db.execute("SELECT max(run) FROM ids").fetchone()[0] or 0)
+        self._names: dict[str, int] = {}
+        self._counts: Counter[tuple[str, ...]] = Counter()
+        self._filesets: dict[frozenset[str], int] = {}
+        self._definitions: dict[bytes, int] = {}
+
+    # The tree at the tip
+
+    def apply(self, changes: list[Change], source: ArchiveSource) -> None:
+        """Write the rows of the changed runs."""
+        folders = [self._folder(change) for change in changes]
+        self._db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", [(folder.number,) for folder in folders])
+        if not self._empty:
+            for folder in folders:
+                self._forget(folder)
+        present = [folder for folder in folders if folder.files]
+        rows = _Rows.none()
+        for folder, manifest, notes in _contents(source, present):
+            self._gather(rows, folder, manifest, notes)
+        self._write(rows)
+
+    def note_stray(self, path: str, *, present: bool) -> None:
+        """Remember a file in ``runs/`` that belongs to no run."""
+        name = path.encode("utf-8", "backslashreplace").decode()
+        self._damage(name, "does not belong to a run" if present else None)
+
+    def _folder(self, change: Change) -> Folder:
+        number = self._number(change.run)
+        manifest, annotations, names = (None, None, frozenset[str]()) if self._empty else self._known(number)
+        files = change.files
+        gone = {name for name, blob in files.items() if blob is None}
+        if MANIFEST in files:
+            manifest = _binary(files[MANIFEST])
+        if ANNOTATIONS in files:
+            annotations = _binary(files[ANNOTATIONS])
+        return Folder(number, change.run, manifest, annotations, names.union(files) - gone)
+
+    def _known(self, number: int) -> tuple[bytes | None, bytes | None, frozenset[str]]:
+        row = self._db.execute(
+            "SELECT manifest, annotations, names FROM folders JOIN filesets USING (fileset) WHERE run = ?", (number,)
+        ).fetchone()
+        return (row[0], row[1], frozenset(row[2].split("\0"))) if row else (None, None, frozenset())
+
+    def _number(self, run: str) -> int:
+        number = self._numbers.get(run)
+        if number is None and not self._empty:
+            row = self._db.execute("SELECT run FROM ids WHERE branch = ? AND id = ?", (self._branch, run)).fetchone()
+            number = row[0] if row else None
+        if number is None:
+            number = self._next
+            self._next += 1
+            self._db.execute("INSERT INTO ids VALUES (?, ?, ?)", (number, self._branch, run))
+        self._numbers[run] = number
+        return number
+
+    def _gather(self, rows: _Rows, folder: Folder, manifest: bytes | None, annotations: bytes | None) -> None:
+        fileset = self._fileset(folder.files)
+        rows.folders.append((folder.number, folder.manifest, folder.annotations, fileset))
+        try:
+            if folder.manifest is None:
+                raise RunvaultError(f"{MANIFEST} is missing")
+            if manifest is None or (folder.annotations is not None and annotations is None):
+                raise RunvaultError(f"{MANIFEST if manifest is None else ANNOTATIONS} is not in the repository")
+            projection = project(folder.run, manifest, annotations, folder.files)
+        except RunvaultError as error:
+            self._damage(folder.run, str(error))
+            return
+        self._add(rows, folder.number, projection)
+
+    def _add(self, rows: _Rows, number: int, run: Projection) -> None:
+        definition = self._definition(run.definitions)
+        rows.runs.append((number, self._branch, *run.row))
+        rows.documents.append((number, run.document, zlib.crc32(run.document), definition))
+        self._counts[run.names] += 1
+        name = self._name
+        rows.facts.extend([(name(path), number, value) for path, value in run.facts])
+        rows.labels.extend([(number, TAG, tag) for tag in run.tags])
+        rows.labels.extend([(number, SYMBOL, symbol) for symbol in run.symbols])
+        if run.note:
+            rows.notes.append((number, run.note))
+
+    def _write(self, rows: _Rows) -> None:
+        run = self._db.executemany
+        rows.facts.sort(key=lambda fact: fact[:2])  # each page of the table is then visited once
+        run("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?)", rows.folders)
+        run(f"INSERT INTO runs VALUES ({', '.join('?' * len(RUN_COLUMNS))})", rows.runs)
+        run("INSERT INTO documents VALUES (?, ?, ?, ?)", rows.documents)
+        run("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows.facts)
+        run("INSERT OR IGNORE INTO labels VALUES (?, ?, ?)", rows.labels)
+        run("INSERT INTO notes (rowid, note) VALUES (?, ?)", rows.notes)
+
+    def _forget(self, folder: Folder) -> None:
+        """Delete the rows of a run as it was."""
+        self._damage(folder.run, None)
+        row = self._db.execute("SELECT json FROM documents WHERE run = ?", (folder.number,)).fetchone()
+        if row is not None:
+            members = orjson.loads(row[0])
+            facts = list(facts_of(members))
+            self._counts[names_of_run(members, facts)] -= 1
+            keys = [(self._name(path), folder.number) for path, _ in facts]
+            self._db.executemany("DELETE FROM facts WHERE name = ? AND run = ?", keys)
+            self._db.execute("DELETE FROM labels WHERE run = ?", (folder.number,))
+            self._db.execute("DELETE FROM notes WHERE rowid = ?", (folder.number,))
+            self._db.execute("DELETE FROM documents WHERE run = ?", (folder.number,))
+            self._db.execute("DELETE FROM runs WHERE run = ?", (folder.number,))
+        if not folder.files:
+            self._db.execute("DELETE FROM folders WHERE run = ?", (folder.number,))
+
+    def _damage(self, run: str, problem: str | None) -> None:
+        if problem is None:
+            self._db.execute("DELETE FROM damaged WHERE branch = ? AND run = ?", (self._branch, run))
+        else:
+            text = problem.encode("utf-8", "backslashreplace").decode()
+            self._db.execute("INSERT OR REPLACE INTO damaged VALUES (?, ?, ?)", (self._branch, run, text))
+
+    def _name(self, path: str) -> int:
+        known = self._names.get(path)
+        if known is None:
+            key = (self._branch, path)
+            self._db.execute("INSERT OR IGNORE INTO names (branch, path, runs) VALUES (?, ?, 0)", key)
+            known = self._db.execute("SELECT name FROM names WHERE branch = ? AND path = ?", key).fetchone()[0]
+            self._names[path] = int(known)
+        return int(known)
+
+    def flush_names(self) -> None:
+        """Count in how many runs each name occurs."""
+        totals: Counter[str] = Counter()
+        for names, count in self._counts.items():
+            for path in names:
+                totals[path] += count
+        rows = [(count, self._name(path)) for path, count in totals.items() if count]
+        self._db.executemany("UPDATE names SET runs = runs + ? WHERE name = ?", rows)
+
+    def _fileset(self, files: frozenset[str]) -> int:
+        known = self._filesets.get(files)
+        if known is None:
+            text = "\0".join(sorted(files)).encode("utf-8", "backslashreplace").decode()
+            known = self._filesets[files] = self._interned("filesets", "fileset", "names", text)
+        return known
+
+    def _definition(self, definitions: bytes) -> int:
+        known = self._definitions.get(definitions)
+        if known is None:
+            known = self._definitions[definitions] = self._interned("definitions", "definition", "json", definitions)
+        return known
+
+    def _interned(self, table: str, key: str, column: str, value: str | bytes) -> int:
+        self._db.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (value,))
+        row = self._db.execute(f"SELECT {key} FROM {table} WHERE {column} = ?", (value,)).fetchone()
+        return int(row[0])
+
+    # The history
+
+    def add_history(self, source: ArchiveSource, old: str | None, tip: str) -> None:
+        """Add the manifests that the commits in ``old..tip`` brought."""
+        rows = self._history(source, old, tip)
+        while batch := list(itertools.islice(rows, BATCH)):
+            self._db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", [row[:1] for row in batch])
+            self._db.executemany("INSERT OR IGNORE INTO revisions VALUES (?, ?, ?, ?, NULL)", batch)
+
+    def forget_history(self, source: ArchiveSource, tip: str, old: str | None) -> None:
+        """Remove what the commits in ``tip..old`` had brought: the branch was moved back."""
+        rows = list(self._history(source, tip, old or tip))
+        self._db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", [row[:1] for row in rows])
+        self._db.executemany(
+            'DELETE FROM revisions WHERE run = ? AND blob = ? AND "commit" = ?', [row[:3] for row in rows]
+        )
+
+    def _history(self, source: ArchiveSource, old: str | None, new: str) -> Iterator[tuple[int, bytes, bytes, int]]:
+        for commit, path, blob, time in source.introduced(old, new):
+            match = _FOLDER.fullmatch(path)
+            if match is not None and match[4] == MANIFEST:
+                yield self._number(match[2]), bytes.fromhex(blob), bytes.fromhex(commit), time
+
+    def date_history(self, source: ArchiveSource) -> None:
+        """Find the time of each new revision, and the place of each touched run's tip among its revisions."""
+        self._db.execute(
+            "UPDATE revisions SET created_at = (SELECT r.created_at FROM runs r JOIN folders f USING (run)"
+            " WHERE r.run = revisions.run AND f.manifest = revisions.blob)"
+            " WHERE run IN (SELECT run FROM touched) AND created_at IS NULL"
+        )
+        undated = self._db.execute(
+            "SELECT DISTINCT lower(hex(blob)) FROM revisions"
+            " WHERE run IN (SELECT run FROM touched) AND created_at IS NULL"
+        ).fetchall()
+        dates = dict.fromkeys((blob for (blob,) in undated), "")
+        dates.update((blob, _created_at(data)) for blob, data in source.read_blobs(list(dates)) if dates)
+        self._db.executemany(
+            "UPDATE revisions SET created_at = ? WHERE blob = ? AND created_at IS NULL"
+            " AND run IN (SELECT run FROM touched)",
+            [(date, bytes.fromhex(blob)) for blob, date in dates.items()],
+        )
+        self._db.execute(
+            "UPDATE runs SET revision = (SELECT count(DISTINCT v.blob) FROM revisions v, folders f"
+            " WHERE f.run = runs.run AND v.run = runs.run AND (v.created_at, v.blob) <= (runs.created_at, f.manifest))"
+            " WHERE run IN (SELECT run FROM revisions WHERE run IN (SELECT run FROM touched)"
+            " GROUP BY run HAVING min(blob) < max(blob))"
+        )
+
+
+def _contents(source: ArchiveSource, folders: list[Folder]) -> Iterator[tuple[Folder, bytes | None, bytes | None]]:
+    """Yield each folder with its manifest and annotations, None for a blob that is not there.
+
+    Annotations come first and are kept, for many runs share them; manifests stream.
+    """
+    notes = dict.fromkeys(folder.annotations.hex() for folder in folders if folder.annotations is not None)
+    manifests = [folder.manifest.hex() for folder in folders if folder.manifest is not None]
+    blobs = source.read_blobs([*notes, *manifests]) if notes or manifests else iter(())
+    kept: dict[str, bytes] = {}
+    ahead = next(blobs, None)
+    while ahead is not None and ahead[0] in notes and len(kept) < len(notes):
+        kept[ahead[0]] = ahead[1]
+        ahead = next(blobs, None)
+    for folder in folders:
+        manifest = None
+        if folder.manifest is not None and ahead is not None and ahead[0] == folder.manifest.hex():
+            manifest = ahead[1]
+            ahead = next(blobs, None)
+        yield folder, manifest, kept.get(folder.annotations.hex()) if folder.annotations is not None else None
+
+
+def _binary(blob: str | None) -> bytes | None:
+    return None if blob is None else bytes.fromhex(blob)
+
+
+def _created_at(manifest: bytes) -> str:
+    """Return the time a manifest states, an empty text where it cannot be read: such a revision comes first."""
+    try:
+        time = orjson.loads(manifest)["created_at"]
+    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
+        return ""
+    return time if isinstance(time, str) else ""

@@ -1,0 +1,252 @@
+"""Which runs a selection lists, and in which order: the statement and the way through the indexes.
+
+SQLite keeps no histograms here, so that it cannot tell `sharpe_ratio > 1` (half of the runs) from
+`sharpe_ratio > 5` (three of them). We ask first: where an index finds few runs for one of the conditions, these are
+looked at; else the runs are walked in the order of the listing until there are enough.
+"""
+
+# ruff: noqa: S608 - values are bound; what is pasted into statements are names and constants of this package
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from runvault.errors import ConfigError
+from runvault.model.query import All, Condition, Selection, normalise_time, parse_condition
+from runvault.stores.catalog.conditions import FALSE, Binder, Compiler, Driver, all_of, any_of, driver_of, label_driver
+from runvault.stores.catalog.names import Column, Fact, Labels, Names, Place, Shown
+from runvault.stores.catalog.schema import NEVER_NULL, SYMBOL, TAG, index_of, quoted
+
+FEW = 1_000  # as many rows by number cost about as much as finding 50 of them in order
+
+_BY_TIME = "r.created_at DESC, r.id"
+_INDEXED = {"created_at": "runs_created", "strategy": "runs_strategy"}
+
+
+class Order(NamedTuple):
+    """The field a listing is sorted by."""
+
+    place: Place
+    descending: bool
+
+    @property
+    def column(self) -> str | None:
+        """Return the column of `runs`, None where it is another place."""
+        return self.place.column if isinstance(self.place, Column) else None
+
+
+class Query:
+    """A selection on one branch, with names resolved and conditions compiled."""
+
+    def __init__(self, db: sqlite3.Connection, branch: int, selection: Selection) -> None:
+        self._db = db
+        self._branch = branch
+        self._selection = selection
+        self._names = Names(db, branch)
+        self._bind = Binder()
+        self._branch_mark = self._bind(branch)
+        self._tree = parse_condition(selection.where) if selection.where is not None else None
+        self._drivers: list[Driver] = []
+        self._where = self._conditions()
+        self.order = self._order(selection.sort)
+
+    def count(self) -> int:
+        """Return how many runs there are, whatever the limit."""
+        driver = self._driver(None)
+        source = "runs r" if driver is None else self._driven(driver)
+        sql = f"SELECT count(*) FROM {source} WHERE {self._where}"
+        return int(self._db.execute(sql, self._bind.values).fetchone()[0])
+
+    def runs(self) -> list[int]:
+        """Return the numbers of the runs, in order: those with a value first, then those without."""
+        selection = self._selection
+        if selection.limit == 0:
+            return []
+        wanted = -1 if selection.limit is None else selection.offset + selection.limit
+        driver = self._driver(wanted)
+        found = self._defined(driver, wanted)
+        if self.order.column not in NEVER_NULL and (wanted < 0 or len(found) < wanted):
+            found += self._undefined(driver, -1 if wanted < 0 else wanted - len(found))
+        return found[selection.offset :]
+
+    def _defined(self, driver: Driver | None, wanted: int) -> list[int]:
+        place, direction = self.order.place, "DESC" if self.order.descending else "ASC"
+        ties = "r.id" if self.order.column == "created_at" else _BY_TIME
+        if isinstance(place, Fact) and driver is None:
+            source = f"facts f CROSS JOIN runs r ON r.run = f.run AND f.name = {self._bind(place.name)}"
+            return self._run(
+                f"{source} WHERE {self._where} AND f.value IS NOT NULL", f"f.value {direction}, {ties}", wanted
+            )
+        value = self._value(place)
+        condition = self._where if self.order.column in NEVER_NULL else f"{self._where} AND {value} IS NOT NULL"
+        return self._run(f"{self._from(driver)} WHERE {condition}", f"{value} {direction}, {ties}", wanted)
+
+    def _undefined(self, driver: Driver | None, wanted: int) -> list[int]:
+        value = self._value(self.order.place)
+        return self._run(f"{self._from(driver)} WHERE {self._where} AND {value} IS NULL", _BY_TIME, wanted)
+
+    def _run(self, source: str, order: str, wanted: int) -> list[int]:
+        sql = f"SELECT r.run FROM {source} ORDER BY {order} LIMIT {wanted:d}"
+        return [run for (run,) in self._db.execute(sql, self._bind.values)]
+
+    def _value(self, place: Place) -> str:
+        match place:
+            case Column(column):
+                return f"r.{quoted(column)}"
+            case Fact(name):
+                return f"(SELECT value FROM facts WHERE name = {self._bind(name)} AND run = r.run)"
+            case Shown(sql):
+                return sql
+        return "NULL"
+
+    def _order(self, sort: str) -> Order:
+        field = sort.removeprefix("-")
+        if not _encodable(field):
+            raise ConfigError(f"no run has {field!a}")
+        place = self._names.resolve(field)
+        if isinstance(place, Labels):
+            if not place.single:
+                raise ConfigError(f"runs cannot be sorted by {field}, a list")
+            place = Column("symbol", is_number=False)
+        return Order(place, sort.startswith("-"))
+
+    # Where
+
+    def _conditions(self) -> str:
+        parts = [f"r.branch = {self._branch_mark}", *self._options(), *self._labels(), *self._times()]
+        if self._tree is not None:
+            parts += self._compiled(self._tree)
+        return all_of(parts)
+
+    def _compiled(self, tree: Condition) -> list[str]:
+        compiler = Compiler(self._names, self._bind)
+        parts = tree.conditions if isinstance(tree, All) else (tree,)
+        sql = [compiler.condition(part) for part in parts]
+        for part in parts:
+            driver = driver_of(part, self._names, self._branch, self.is_indexed)
+            if driver is not None:
+                self._drivers.append(driver)
+        return sql
+
+    def _options(self) -> list[str]:
+        selection = self._selection
+        parts = []
+        for column, text in (("strategy", selection.strategy), ("engine", selection.engine)):
+            if text is not None:
+                parts.append(f"r.{quoted(column)} = {self._bind(text)}" if _encodable(text) else FALSE)
+        if selection.strategy is not None and _encodable(selection.strategy):
+            self._drivers.append(
+                Driver("SELECT run FROM runs WHERE branch = ? AND strategy = ?", (self._branch, selection.strategy))
+            )
+        if selection.seed is not None:
+            parts.append(f"r.seed = {self._bind(selection.seed)}")
+        if selection.config_hash is not None:
+            parts.append(self._with_hash(selection.config_hash))
+        if selection.search is not None:
+            parts.append(self._found(selection.search))
+        return parts
+
+    def _with_hash(self, config_hash: str) -> str:
+        """Select by a config hash or its beginning; ids begin with it."""
+        digits = config_hash.lower()
+        if not digits or digits.strip("0123456789abcdef"):
+            return FALSE
+        bounds = (digits, digits + "g")
+        self._drivers.append(
+            Driver("SELECT run FROM ids WHERE branch = ? AND id >= ? AND id < ?", (self._branch, *bounds))
+        )
+        return f"(r.id >= {self._bind(bounds[0])} AND r.id < {self._bind(bounds[1])})"
+
+    def _found(self, words: str) -> str:
+        question = match_of(words)
+        if question is None:
+            return FALSE
+        self._drivers.append(Driver("SELECT rowid AS run FROM notes WHERE notes MATCH ?", (question,)))
+        return f"r.run IN (SELECT rowid FROM notes WHERE notes MATCH {self._bind(question)})"
+
+    def _labels(self) -> list[str]:
+        selection = self._selection
+        parts = [self._label(TAG, tag, drives=True) for tag in selection.tags]
+        if selection.any_tags:
+            parts.append(any_of([self._label(TAG, tag) for tag in selection.any_tags]))
+        if selection.symbol is not None:
+            parts.append(self._label(SYMBOL, selection.symbol, drives=True))
+        return parts
+
+    def _label(self, kind: int, label: str, *, drives: bool = False) -> str:
+        if not _encodable(label):
+            return FALSE
+        if drives:
+            self._drivers.append(label_driver(kind, label))
+        match = f"l.kind = {kind:d} AND l.label = {self._bind(label)}"
+        return f"EXISTS (SELECT 1 FROM labels l WHERE l.run = r.run AND {match})"
+
+    def _times(self) -> list[str]:
+        parts = []
+        if self._selection.since is not None:
+            parts.append(f"r.created_at >= {self._bind(normalise_time(self._selection.since))}")
+        if self._selection.until is not None:
+            parts.append(f"r.created_at <= {self._bind(normalise_time(self._selection.until, end=True))}")
+        return parts
+
+    # The way through the indexes
+
+    def is_indexed(self, column: str) -> bool:
+        """Return whether the runs can be walked in the order of a column."""
+        if column in _INDEXED:
+            return True
+        found = self._db.execute("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?", (index_of(column),))
+        return found.fetchone() is not None
+
+    def _driver(self, wanted: int | None) -> Driver | None:
+        """Return the condition that the fewest runs fulfil, where they are few."""
+        limit = FEW if wanted is not None and wanted >= 0 else 50 * FEW
+        best: Driver | None = None
+        for driver in self._drivers:
+            sql = f"SELECT count(*) FROM ({driver.sql} LIMIT {limit:d})"
+            found = int(self._db.execute(sql, driver.values).fetchone()[0])
+            if found < limit:
+                best, limit = driver, found
+        return best
+
+    def _from(self, driver: Driver | None) -> str:
+        if driver is not None:
+            return self._driven(driver)
+        index = self._index()
+        return f"runs r INDEXED BY {quoted(index)}" if index else "runs r"
+
+    def _driven(self, driver: Driver) -> str:
+        first, *rest = driver.sql.split("?")
+        sql = first + "".join(self._bind(value) + text for value, text in zip(driver.values, rest, strict=True))
+        # CROSS JOIN: SQLite takes the left side first, as told.
+        return f"({sql}) d CROSS JOIN runs r ON r.run = d.run"
+
+    def _index(self) -> str | None:
+        """Return the index that has the order of the listing."""
+        column = self.order.column
+        if column is None:
+            return None
+        if column in _INDEXED:
+            return _INDEXED[column]
+        return index_of(column) if self.is_indexed(column) else None
+
+
+def match_of(words: str) -> str | None:
+    """Return words as a question to FTS5, each in quotes, so that its syntax means nothing; None without a word.
+
+    Examples
+    --------
+    >>> match_of('first "try" OR*')
+    '"first" "try" "OR"'
+    """
+    text = "".join(char if char.isalnum() else " " for char in words)
+    return " ".join(f'"{word}"' for word in text.split()) or None
+
+
+def _encodable(text: str) -> bool:
+    """Return whether a text is Unicode; what a shell passed in other bytes equals no text of the archive."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
