@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pygit2
 from pygit2.enums import FileMode, ObjectType, Option, RepositoryOpenFlag
 
 from runvault.errors import IntegrityError, RunvaultError
+from runvault.stores.git.disk import sync_file, sync_folder
 
 # Neither objects nor refs reach the disk by default. What is read is compared with its name.
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
@@ -121,10 +122,14 @@ def check_path(path: str) -> None:
 
 @dataclass
 class Built:
-    """What building an edit made: the root tree, and every object that it needs and the tip's need not have."""
+    """What building an edit made: the root tree, and every object that it needs and the tip's need not have.
+
+    `known` are the blobs among them that were there before, perhaps written by a program that syncs nothing.
+    """
 
     tree: pygit2.Oid | None = None
     objects: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
     blobs: dict[str, pygit2.Oid] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
 
@@ -152,9 +157,7 @@ def _build_folder(
         path = prefix + name
         old = base[name] if base is not None and name in base else None
         if isinstance(content, bytes):
-            blob = built.blobs[path] = handle.odb.write(ObjectType.BLOB, content)
-            built.objects.add(str(blob))
-            builder.insert(name, blob, FileMode.BLOB)
+            builder.insert(name, _write_blob(handle, content, path, built), FileMode.BLOB)
             continue
         below = None
         if content is None:
@@ -171,3 +174,25 @@ def _build_folder(
     tree = builder.write()
     built.objects.add(str(tree))
     return tree
+
+
+def _write_blob(handle: pygit2.Repository, content: bytes, path: str, built: Built) -> pygit2.Oid:
+    blob = pygit2.hash(content)
+    if blob in handle.odb:
+        built.known.add(str(blob))
+    handle.odb.write(ObjectType.BLOB, content)  # of a known one the time is renewed, so that no prune takes it
+    built.objects.add(str(blob))
+    built.blobs[path] = blob
+    return blob
+
+
+def sync_objects(common_dir: Path, built: Built) -> None:
+    """Bring to disk what libgit2 leaves out: new fan-out folders' names, and blobs that others had written before."""
+    folder = common_dir / "objects"
+    with translated("cannot sync the objects"):
+        for name in built.known:
+            path = folder / name[:2] / name[2:]
+            with suppress(FileNotFoundError):  # packed: git syncs packs
+                sync_file(path)
+                sync_folder(path.parent)
+        sync_folder(folder)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pygit2
 from pygit2.enums import ObjectType
@@ -23,11 +24,12 @@ from pygit2.enums import ObjectType
 from runvault.errors import BranchMovedError, BusyError, IntegrityError, RunvaultError, VaultNotFoundError
 from runvault.stores.git.bulk import compare, imported
 from runvault.stores.git.checkout import Checkout, bring_along, checkouts_of, refuse_dirty
+from runvault.stores.git.disk import sync_folder
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.journal import Journal, LockHeldError, Move, describe_lock, lock_of
 from runvault.stores.git.lock import write_lock
 from runvault.stores.git.maintenance import Maintenance
-from runvault.stores.git.objects import LIBRARY_ERRORS, Built, Tip, build, open_repository, translated
+from runvault.stores.git.objects import LIBRARY_ERRORS, Built, Tip, build, open_repository, sync_objects, translated
 from runvault.stores.git.repository import NO_OBJECT, Repository
 from runvault.stores.git.signing import sign_commit, signs_commits
 
@@ -182,6 +184,7 @@ class Writer:
             if edit.signed and signs_commits(self._repository):
                 content = sign_commit(self._repository, content)
             commit = str(handle.odb.write(ObjectType.COMMIT, content))
+        sync_objects(self._repository.common_dir, built)
         return _Made(commit, content, built)
 
     def _checkouts(self, old: str | None, new: str) -> list[Checkout]:
@@ -219,6 +222,18 @@ class Writer:
             # Whatever came of it, we hold no lock on the branch any more.
             with translated("cannot clear the journal"):
                 self._journal.clear()
+        with translated(f"cannot sync the folders of branch {self._repository.branch!r}"):
+            self._sync_ref_folders(new=old is None)
+
+    def _sync_ref_folders(self, *, new: bool) -> None:
+        """Sync the names of folders that libgit2 may have made for the branch: it syncs the innermost one alone."""
+        if not new and "/" not in self._repository.branch:
+            return
+        for place in (self._repository.ref, f"logs/{self._repository.ref}"):
+            for above in Path(place).parents:
+                folder = self._repository.common_dir / above
+                if folder.is_dir():
+                    sync_folder(folder)
 
     def _explain(self, handle: pygit2.Repository, old: str | None, error: Exception) -> None:
         """Raise what a failed compare-and-swap means."""
