@@ -34,7 +34,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 @dataclass(frozen=True)
 class Curve:
-    """A run as CLI.md's JSON and its equity, a frame with the columns `time`, `column`, `value` and `benchmark`."""
+    """A run as CLI.md's JSON and its equity, a frame with `time`, `column` (a place), `value` and `benchmark`."""
 
     run: Mapping[str, Json]
     equity: pd.DataFrame
@@ -120,13 +120,21 @@ def _lines(curves: Sequence[Curve]) -> Iterator[_Line]:
     colours: dict[str, str] = {}
     turns: dict[str, int] = {}
     for name, curve in zip(run_labels([curve.run for curve in curves]), curves, strict=True):
-        columns = curve.equity.groupby("column", sort=False, dropna=False)
-        for column, frame in columns:
-            symbols = show_value(curve.run["symbols"]) if len(columns) == 1 else str(column)
+        columns = dict(iter(curve.equity.groupby("column", sort=False)))
+        for column, symbols in zip(columns, _column_names(curve.run, len(columns)), strict=True):
             colour = colours.setdefault(symbols, COLOURS[len(colours) % len(COLOURS)])
             turn = turns[symbols] = turns.get(symbols, -1) + 1
-            text = name if len(columns) == 1 else f"{name} · {column}"
-            yield _Line(label(_short(text)), label(_short(symbols)), frame, colour, DASHES[turn % len(DASHES)])
+            text = name if len(columns) == 1 else f"{name} · {symbols}"
+            dash = DASHES[turn % len(DASHES)]
+            yield _Line(label(_short(text)), label(_short(symbols)), columns[column], colour, dash)
+
+
+def _column_names(run: Mapping[str, Json], count: int) -> list[str]:
+    """Return a name for each column of a run's equity: its symbol, or its place where columns are groups of several."""
+    if count == 1:
+        return [show_value(run["symbols"])]
+    named = len(run["symbols"]) == count
+    return [str(run["symbols"][place]) if named else f"column {place}" for place in range(count)]
 
 
 def _short(text: str) -> str:

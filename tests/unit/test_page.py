@@ -45,7 +45,7 @@ def run(
     }
 
 
-def equity(values: list[float], column: str = "GOOG") -> pd.DataFrame:
+def equity(values: list[float], column: int = 0) -> pd.DataFrame:
     times = pd.date_range("2024-01-01", periods=len(values), freq="D")
     return pd.DataFrame({"time": times, "column": column, "value": values, "cash": 0.0, "benchmark": values})
 
@@ -87,8 +87,9 @@ class Page(HTMLParser):
 def everything(names: list[str]) -> str:
     """Return a page that shows each of `names` wherever a name can stand."""
     runs = [run({name: 1, "fast": 10, "slow": name}, name=name, symbol=name, sharpe_ratio=1.0) for name in names]
-    curves = [Curve(one, equity([1.0, 2.0], name)) for one, name in zip(runs, names, strict=True)]
-    two = Curve(runs[0], pd.concat([equity([1.0, 2.0], name) for name in names]))
+    curves = [Curve(one, equity([1.0, 2.0])) for one in runs]
+    wide = {**runs[0], "symbols": names}
+    two = Curve(wide, pd.concat([equity([1.0, 2.0], place) for place in range(len(names))]))
     diff = {
         "config": [{"path": name, "a": name, "b": {name: name}} for name in names],
         "metrics": [{"name": name, "a": 1.0, "b": 2.0, "delta": 1.0} for name in names],
@@ -224,18 +225,23 @@ def test_the_value_axis_is_logarithmic_where_values_are_positive_and_far_apart(v
 
 
 def test_a_run_of_several_columns_has_a_line_for_each() -> None:
-    frame = pd.concat([equity([1.0, 2.0], "AAPL"), equity([1.0, 3.0], "IBM")])
-    figure = equity_figure(
-        [Curve(run({"fast": 1}), frame), Curve(run({"fast": 2}), equity([1.0, 1.0]))], benchmark=True
-    )
+    frame = pd.concat([equity([1.0, 2.0], 0), equity([1.0, 3.0], 1)])
+    wide = {**run({"fast": 1}), "symbols": ["AAPL", "IBM"]}
+    figure = equity_figure([Curve(wide, frame), Curve(run({"fast": 2}), equity([1.0, 1.0]))], benchmark=True)
     assert [line.name for line in figure.data if line.showlegend is not False] == [
-        "fast 1 · AAPL",
-        "fast 1 · IBM",
-        "fast 2",
+        "AAPL, IBM fast 1 · AAPL",
+        "AAPL, IBM fast 1 · IBM",
+        "GOOG fast 2",
         "hold AAPL",
         "hold IBM",
         "hold GOOG",
     ]
+
+
+def test_groups_of_several_symbols_are_named_by_their_place() -> None:
+    grouped = {**run({}), "symbols": ["AAPL", "IBM", "MSFT"]}
+    figure = equity_figure([Curve(grouped, pd.concat([equity([1.0], 0), equity([1.0], 1)]))])
+    assert [line.name.split(" · ")[1] for line in figure.data[::2]] == ["column 0", "column 1"]
 
 
 def test_the_heatmap_has_a_panel_a_symbol_a_gap_for_no_run_and_a_ring_for_marked_runs() -> None:
