@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,12 @@ def test_a_batch_appears_at_its_end(repo: Path, store: ObjectStore) -> None:
     assert leftovers(repo) == []
 
 
+def test_another_thread_does_not_join_a_batch(store: ObjectStore) -> None:
+    with store.batch(), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(store.put, b"other").result().md5
+        assert store.has(hashlib.md5(b"other").hexdigest())  # noqa: S324 - DVC's name
+
+
 def test_a_batch_that_fails_leaves_nothing(repo: Path, store: ObjectStore) -> None:
     def interrupted() -> None:
         with store.batch():
@@ -236,8 +243,9 @@ def test_a_full_disk_is_said_in_one_line(store: ObjectStore, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunvaultError, match="cannot store objects: No space left on device"):
+    with pytest.raises(RunvaultError, match="cannot store objects: No space left on device") as caught:
         store.put(DATA)
+    assert caught.value.hint == "free some space and do it again: nothing half is kept"
     monkeypatch.undo()
     assert not store.has(MD5)
     assert leftovers(store.keep.parents[4]) == []
@@ -380,6 +388,24 @@ def test_a_folder_is_stored_as_dvc_add_does(repo: Path, store: ObjectStore) -> N
     assert cached == before
     assert store.get(stored.md5, stored.sha256).startswith(b'[{"md5": ')
     assert store.check(stored.md5, stored.sha256, stored.size) == []
+
+
+def test_damage_to_a_file_of_a_folder_is_found(repo: Path, store: ObjectStore) -> None:
+    (repo / "ticks").mkdir()
+    (repo / "ticks/a.csv").write_bytes(DATA)
+    stored = store.put_file(repo / "ticks")
+    cache, _ = paths(store)
+    spoil(cache)
+    assert ObjectProblem("cache", "damaged", cache) in store.check(stored.md5, stored.sha256, stored.size)
+
+
+@pytest.mark.parametrize("listing", [b"{}{", b"[1]", b'[{"md5": 1}]', b'[{"md5": "../../x"}]', b"[" * 100_000])
+def test_a_hostile_listing_of_a_folder_is_refused(store: ObjectStore, listing: bytes) -> None:
+    stored = store.put(listing)
+    for path in paths(store, stored.md5):
+        path.rename(path.with_name(path.name + ".dir"))
+    with pytest.raises(FormatError):
+        store.check(stored.md5 + ".dir", stored.sha256)
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(

@@ -319,3 +319,18 @@ def test_numbers_that_are_missing_are_refused() -> None:
     pq.write_table(pa.table({"i": pa.array([1, None])}), sink, write_page_checksum=True, compression="zstd")
     with pytest.raises(FormatError, match="numbers are missing"):
         read_table(sink.getvalue(), "other")
+
+
+@pytest.mark.parametrize(
+    ("values", "zone"),
+    [
+        (np.array(["\ud800"], object), None),
+        (np.array(["x" * 4097], object), None),
+        (np.array([1, "a"], object), None),
+        (np.array([1j]), None),
+        (np.array(["2020-01-01"], "datetime64[ns]"), "../../etc/localtime"),
+    ],
+)
+def test_what_a_reader_would_refuse_is_not_written(values: Any, zone: str | None) -> None:
+    with pytest.raises(FormatError, match="column 'odd' cannot be written"):
+        write_table(Table({"odd": values}, {"odd": zone} if zone else {}))

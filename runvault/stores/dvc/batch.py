@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from runvault.stores.dvc.files import link_or_copy, make_folder, sync_folder, temporary_beside
+from runvault.stores.dvc.files import link_or_copy, make_folder, sync_folder, take_name, temporary_beside
 
 MAX_OPEN = 32  # open files of one batch
 SLOW_S = 0.002  # a sync that takes longer is worth threads
@@ -98,7 +98,7 @@ class Batch:
             _in_parallel(_sync_path, self._synced_anyway)
             for pending in self._pending.values():
                 pending.file.close()
-                pending.temporary.replace(pending.target)
+                take_name(pending.temporary, pending.target)
                 self._folders.add(pending.target.parent)
             for source, target in self._links:
                 self._link(source, target)
@@ -115,7 +115,7 @@ class Batch:
             temporary = temporary_beside(target)
             try:
                 link_or_copy(source, temporary)
-                temporary.replace(target)
+                take_name(temporary, target)
             finally:
                 temporary.unlink(missing_ok=True)  # renaming one name of a file onto another leaves both
 
@@ -138,7 +138,9 @@ def _sync_pending(pending: _Pending) -> None:
 
 
 def _sync_path(path: Path) -> None:
-    with path.open("rb") as file, suppress(PermissionError):  # Windows syncs only what is open for writing
+    if os.name == "nt":
+        return  # Windows syncs only what is open for writing
+    with path.open("rb") as file:
         os.fsync(file.fileno())
 
 

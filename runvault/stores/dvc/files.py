@@ -29,6 +29,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def take_name(temporary: Path, target: Path) -> None:
+    """Rename `temporary` to `target`, whatever is there."""
+    if os.name == "nt" and target.exists():
+        target.chmod(0o644)  # Windows replaces no read-only file
+    temporary.replace(target)
+
+
 def make_folder(folder: Path, mode: int | None = None) -> list[Path]:
     """Make `folder` and what lacks above it; return the folders that got a new name by it."""
     if folder.is_dir():

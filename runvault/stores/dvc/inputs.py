@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from runvault.errors import IntegrityError, RunvaultError
+from runvault.errors import FormatError, IntegrityError, RunvaultError
 from runvault.stores.dvc.files import chunks_of, hash_chunks
 from runvault.stores.dvc.stored import Stored
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.tree import Tree
+
+FILE_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 def describe_file(path: Path) -> Stored:
@@ -61,3 +65,20 @@ def list_folder(folder: Path, repository: Path | None) -> Listing:
     meta, tree = built[1], cast("Tree", built[2])
     files = {folder.joinpath(*key): info.value for key, (_, info) in tree.iteritems()}  # type: ignore[no-untyped-call]
     return Listing(tree.as_bytes(), files, meta.size or 0)
+
+
+def read_listing(data: bytes) -> list[str]:
+    """Return the MD5s of the files in a ``.dir`` object; where they were is of no interest to a store.
+
+    Raises
+    ------
+    FormatError
+        It is not such a listing.
+    """
+    try:
+        names = [entry["md5"] for entry in json.loads(data)]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise FormatError("a folder's object is not a listing of DVC") from error
+    if not all(isinstance(name, str) and FILE_MD5.fullmatch(name) for name in names):
+        raise FormatError("a folder's object lists what is no file")
+    return names

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +15,18 @@ from runvault.errors import ArtifactMissingError, FormatError, IntegrityError, R
 from runvault.stores.dvc.batch import Batch, object_path
 from runvault.stores.dvc.cache import Cache, find_dvc_folder, resolve_cache
 from runvault.stores.dvc.files import chunks_of, hash_chunks
-from runvault.stores.dvc.inputs import describe_file, list_folder, writer_of
+from runvault.stores.dvc.inputs import describe_file, list_folder, read_listing, writer_of
 from runvault.stores.dvc.pointers import MD5
 from runvault.stores.dvc.stored import Stored, describe
 
 KEEP = "runvault/keep/files/md5"  # below the common git folder: shared by worktrees, never pushed
+
+HINTS = {
+    errno.ENOSPC: "free some space and do it again: nothing half is kept",
+    errno.EDQUOT: "free some space and do it again: nothing half is kept",
+    errno.EACCES: "the DVC cache and the Git folder must be writable",
+    errno.EROFS: "the DVC cache and the Git folder must be writable",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class ObjectStore:
     def __init__(self, keep: Path, dvc_folder: Path | None) -> None:
         self.keep = keep
         self._dvc_folder = dvc_folder
-        self._batch: Batch | None = None
+        self._local = threading.local()  # a batch belongs to the thread that opened it
 
     @classmethod
     def find(cls, work_tree: Path | None, common_dir: Path) -> ObjectStore:
@@ -89,17 +98,18 @@ class ObjectStore:
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
-        """Make everything put inside durable together at the end; an exception inside stores nothing."""
-        if self._batch is not None:
-            yield self._batch
+        """Make everything that this thread puts inside durable together at the end; an exception inside forgets it."""
+        opened: Batch | None = getattr(self._local, "batch", None)
+        if opened is not None:
+            yield opened
             return
-        batch = self._batch = self._new_batch()
+        batch = self._local.batch = self._new_batch()
         try:
             yield batch
             with _translated(self.keep):
                 batch.finish()
         finally:
-            self._batch = None
+            self._local.batch = None
             batch.discard()
 
     def _new_batch(self) -> Batch:
@@ -142,11 +152,17 @@ class ObjectStore:
         return any(path.is_file() for path in self._paths(md5))
 
     def check(self, md5: str, sha256: str | None = None, size: int | None = None) -> list[ObjectProblem]:
-        """Return what is wrong with the copies of an object; nothing, where every place holds it intact."""
+        """Return what is wrong with the copies of an object; nothing, where every place holds it intact.
+
+        Of a folder the files are looked at as well, unless its listing is itself unreadable.
+        """
         problems = []
         for place, path in zip(("keep", "cache"), self._paths(md5), strict=False):
             kind = _kind_of_damage(path, md5, sha256, size)
             problems += [ObjectProblem(place, kind, path)] if kind else []
+        if md5.endswith(".dir") and len(problems) < len(list(self._paths(md5))):
+            for file in read_listing(self.get(md5, sha256)):
+                problems += self.check(file)
         return problems
 
 
@@ -178,5 +194,5 @@ def _translated(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = error.filename or place
-        raise RunvaultError(f"cannot store objects: {error.strerror or error}: {where}") from error
+        message = f"cannot store objects: {error.strerror or error}: {error.filename or place}"
+        raise RunvaultError(message, HINTS.get(error.errno or 0)) from error

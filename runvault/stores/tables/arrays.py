@@ -5,6 +5,7 @@ pyarrow's own converters (``pa.array``, ``to_numpy``) import pandas, which costs
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,17 @@ from runvault.errors import FormatError
 from runvault.model.table import Array
 
 MAX_TEXT = 4096  # characters of one label
+
+# Names are looked up as files by whoever shows them
+TIME_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}|[+-][0-9]{2}:[0-9]{2}")
+
 NAT = np.iinfo(np.int64).min
 
 
 def to_arrow(values: Array, time_zone: str | None = None) -> pa.Array:
     """Return `values` as an Arrow array that shares their memory where it can."""
+    if time_zone is not None and not TIME_ZONE.fullmatch(time_zone):
+        raise FormatError(f"no time zone: {time_zone[:50]!r}")
     if values.dtype == object:
         return _strings_to_arrow(values)
     if values.dtype.kind == "M":
@@ -40,6 +47,8 @@ def _times_to_arrow(values: Array, time_zone: str | None) -> pa.Array:
 
 
 def _strings_to_arrow(values: Array) -> pa.Array:
+    if any(text is not None and len(text) > MAX_TEXT for text in values):
+        raise FormatError(f"a text is longer than {MAX_TEXT} characters")
     encoded = [None if text is None else text.encode() for text in values]
     offsets = np.zeros(len(encoded) + 1, np.int32)
     np.cumsum([len(text or b"") for text in encoded], out=offsets[1:])
@@ -113,5 +122,5 @@ def _words(words: pa.Array) -> list[str]:
         raise FormatError(f"a column is of type {words.type}")
     texts: list[str] = words.to_pylist()
     if any(len(text) > MAX_TEXT for text in texts):
-        raise FormatError("a text is too long")
+        raise FormatError(f"a text is longer than {MAX_TEXT} characters")
     return texts

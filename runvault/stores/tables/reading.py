@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -10,12 +9,9 @@ import pyarrow.parquet as pq
 
 from runvault.errors import FormatError
 from runvault.model.table import Array, Table
-from runvault.stores.tables.arrays import to_numpy
+from runvault.stores.tables.arrays import TIME_ZONE, to_numpy
 from runvault.stores.tables.checks import check_values
 from runvault.stores.tables.claims import Claims, read_claims
-
-# Names are looked up as files by whoever shows them
-TIME_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,3}|[+-][0-9]{2}:[0-9]{2}")
 
 
 def read_table(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runvault.model.table import Table
+from runvault.errors import FormatError
+from runvault.model.table import Array, Table
 from runvault.stores.tables.arrays import to_arrow
 from runvault.stores.tables.claims import refuse_shape
 
@@ -21,9 +22,9 @@ def write_table(table: Table) -> bytes:
     Raises
     ------
     FormatError
-        The table is larger than readers accept.
+        The table is larger than readers accept, or a column holds what no table can.
     """
-    arrays = {name: to_arrow(values, table.time_zones.get(name)) for name, values in table.columns.items()}
+    arrays = {name: _column(name, values, table.time_zones.get(name)) for name, values in table.columns.items()}
     arrow = pa.Table.from_arrays(list(arrays.values()), names=list(arrays))
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, arrow.schema, **_options(arrow, table)) as writer:
@@ -31,6 +32,13 @@ def write_table(table: Table) -> bytes:
     data: bytes = sink.getvalue().to_pybytes()
     refuse_shape(table.n_rows, len(arrays), len(data))
     return data
+
+
+def _column(name: str, values: Array, time_zone: str | None) -> pa.Array:
+    try:
+        return to_arrow(values, time_zone)
+    except (FormatError, pa.ArrowException, ValueError, TypeError, AttributeError) as error:
+        raise FormatError(f"column {name!r} cannot be written: {error}") from error
 
 
 def _options(arrow: pa.Table, table: Table) -> dict[str, object]:
