@@ -264,6 +264,13 @@ def test_keep_on_another_file_system_is_a_copy(store: ObjectStore, monkeypatch: 
     assert leftovers(store.keep) == []
 
 
+def test_a_store_knows_whether_keep_takes_space(repo: Path, store: ObjectStore) -> None:
+    assert not store.keep_takes_space
+    if Path("/dev/shm").exists() and Path("/dev/shm").stat().st_dev != repo.stat().st_dev:
+        dvc(repo, "config", "--local", "cache.dir", "/dev/shm/no-such-cache")
+        assert ObjectStore.find(repo, repo / ".git").keep_takes_space
+
+
 def test_reading_imports_neither_dvc_nor_yaml(store: ObjectStore) -> None:
     store.put(DATA)
     code = f"""

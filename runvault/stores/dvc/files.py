@@ -47,6 +47,11 @@ def make_folder(folder: Path, mode: int | None = None) -> list[Path]:
     return [path.parent for path in missing]
 
 
+def device_of(path: Path) -> int:
+    """Return the file system on which `path` is, or would be."""
+    return next(place for place in (path, *path.parents) if place.exists()).stat().st_dev
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Put the content of `source` at the new name `target`: a hard link, else a durable copy.
 

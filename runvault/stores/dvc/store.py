@@ -14,7 +14,7 @@ from pathlib import Path
 from runvault.errors import ArtifactMissingError, FormatError, IntegrityError, RunvaultError
 from runvault.stores.dvc.batch import Batch, object_path
 from runvault.stores.dvc.cache import Cache, find_dvc_folder, resolve_cache
-from runvault.stores.dvc.files import chunks_of, hash_chunks
+from runvault.stores.dvc.files import chunks_of, device_of, hash_chunks
 from runvault.stores.dvc.inputs import describe_file, list_folder, read_listing, writer_of
 from runvault.stores.dvc.pointers import MD5
 from runvault.stores.dvc.stored import Stored, describe
@@ -68,6 +68,11 @@ class ObjectStore:
     def cache(self) -> Path | None:
         """Return the ``files/md5`` folder of the DVC cache; None where the repository has no DVC."""
         return None if self._cache is None else self._cache.objects
+
+    @property
+    def keep_takes_space(self) -> bool:
+        """Tell whether keep lies on another file system than the cache, so that it holds copies instead of links."""
+        return self.cache is not None and device_of(self.cache) != device_of(self.keep)
 
     def put(self, data: bytes) -> Stored:
         """Store `data` durably (inside `batch`: by its end) and say what it is called."""
