@@ -1,19 +1,12 @@
-"""What every test stands on: a sealed machine, and counts that grow with RUNVAULT_FAULTS=full."""
+"""What every test stands on: a sealed machine and a repository."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
-
-FULL_COUNTS = os.environ.get("RUNVAULT_FAULTS") == "full"
-
-
-def full_counts(short: int, full: int) -> int:
-    """Return how often a fault test repeats: `short` in every run, `full` behind `make faults`."""
-    return full if FULL_COUNTS else short
+from machine import full_counts, git
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +43,4 @@ def repo(tmp_path: Path) -> Path:
     return path
 
 
-def git(path: Path, *args: str, check: bool = True) -> str:
-    """Run git in `path` and return what it printed."""
-    done = subprocess.run(["git", *args], cwd=path, check=check, capture_output=True, text=True)
-    return done.stdout
+__all__ = ["full_counts", "git"]

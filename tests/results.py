@@ -15,7 +15,9 @@ DAY_NS = 86_400_000_000_000
 START_NS = 1_577_836_800_000_000_000  # 2020-01-01
 
 
-def make_result(total_return: float = 0.5, *, bars: int = 20, prices: float = 100.0, dump: bytes | None = b"") -> Result:
+def make_result(
+    total_return: float = 0.5, *, bars: int = 20, prices: float = 100.0, dump: bytes | None = b""
+) -> Result:
     """Return a result of one buy and one sell whose numbers follow from `total_return`; `dump` b"" makes one up."""
     times = (START_NS + DAY_NS * np.arange(bars)).astype("datetime64[ns]")
     close = np.linspace(prices, prices * (1 + total_return), bars)

@@ -83,4 +83,4 @@ def code_state(repository: Repository) -> dict[str, Json]:
 def _code_state(repository: Repository, head: str | None) -> dict[str, Json]:
     from runvault.stores.git.code import code_of
 
-    return code_of(repository, head)
+    return {**code_of(repository, head)}

@@ -29,14 +29,15 @@ class Saved:
 
     def __init__(self, vault: Vault, outcome: SaveOutcome) -> None:
         self._vault = vault
+        self._commit = outcome.commit
         self.id = outcome.id
         self.created = outcome.created
         self.drift: Mapping[str, Json] | None = outcome.drift
 
     @cached_property
     def run(self) -> Run:
-        """The run as it is in the archive."""
-        return self._vault.get(self.id)
+        """The run as this save left it, also where it was changed since."""
+        return self._vault.get(f"{self.id}@{self._commit}")
 
     def __repr__(self) -> str:
         verb = "revised" if self.drift else "saved" if self.created else "already there"

@@ -230,7 +230,7 @@ class Vault:
         )
 
     def get(self, ref: RunLike) -> Run:
-        """Return the run that `ref` refers to: an id or a prefix of one, an alias, ``latest``, with ``~1`` or ``@commit``.
+        """Return the run that `ref` names: an id or its beginning, an alias, ``latest``, with ``~1`` or ``@commit``.
 
         Raises
         ------
@@ -288,12 +288,14 @@ class Vault:
         for name in ("tags", "any_tags"):
             if name in filters:
                 filters[name] = tuple(filters[name])
-        filters.setdefault("periods_per_year", self.settings.periods_per_year)
+        periods = filters.pop("periods_per_year", None) or self.settings.periods_per_year
+        if periods is not None:
+            filters["periods_per_year"] = periods
         return replace(selection or Selection(), **filters)
 
     def best(self, metric: str = "sharpe_ratio", n: int = 10, **filters: Any) -> Runs:
         """Return the leaderboard: the `n` best runs by `metric`, undefined last; the direction follows the metric."""
-        from runvault.analysis.leaderboard import sort_order
+        from runvault.model.metrics import sort_order
 
         return self.list(sort=sort_order(metric), limit=n, **filters)
 
@@ -393,7 +395,7 @@ class Vault:
 
     def reindex(self) -> int:
         """Rebuild the catalog from the archive; return the number of runs."""
-        self.stores.forget_catalog()
+        self.stores.rebuild_catalog()
         return self.count()
 
     def damaged(self) -> Sequence[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from runvault.archive.compose import ANNOTATIONS, MANIFEST, one_line
 from runvault.archive.request import Provenance
@@ -12,7 +13,9 @@ from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.times import format_instant
 from runvault.stores.git.edits import Edit, Signature
-from runvault.stores.git.objects import Tip
+
+if TYPE_CHECKING:
+    from runvault.stores.git.objects import Tip
 
 
 def annotate_runs(

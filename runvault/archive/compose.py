@@ -12,7 +12,7 @@ from runvault.engines.result import Outcome
 from runvault.model.annotations import Annotations
 from runvault.model.canonical import config_hash, make_config, refuse_credentials
 from runvault.model.ids import RunId
-from runvault.model.records import dump_json
+from runvault.model.records import check_json, dump_json
 from runvault.model.run_json import FORMAT
 from runvault.model.times import format_instant
 
@@ -127,7 +127,8 @@ def annotate(annotations: Annotations, request: SaveRequest, provenance: Provena
 
 
 def to_bytes(members: Mapping[str, Json]) -> bytes:
-    """Return a record as it is stored."""
+    """Return a record as it is stored; FormatError where readers would refuse it."""
+    check_json(members, MANIFEST)
     return dump_json(members)
 
 

@@ -9,6 +9,8 @@ from runvault.archive.reading import Located, locate, locate_removed, read_membe
 from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.model.ids import RunId, RunRef
+from runvault.model.source import Introduced
+from runvault.stores.git.log import LogEntry
 
 Json: TypeAlias = Any
 
@@ -21,8 +23,20 @@ def revisions_of(stores: Stores, run: RunId) -> list[tuple[Located, dict[str, Js
 
 
 def archive_log(stores: Stores, limit: int | None) -> list[dict[str, Json]]:
-    """Return the archive's commits, newest first."""
-    return [commit.to_dict() for commit in stores.reader.log(stores.require_tip(), limit)]
+    """Return the archive's commits, newest first, each with the runs it is about."""
+    return [_commit(stores, entry) for entry in stores.reader.log(stores.require_tip(), limit)]
+
+
+def _commit(stores: Stores, entry: LogEntry) -> dict[str, Json]:
+    members = entry.to_dict()
+    if entry.kind == "sweep":  # thousands of trailers would make its message unreadable: the tree says which runs
+        brought = stores.reader.introduced(entry.parents[0], entry.commit)
+        members["runs"] = [str(run) for run in map(_run_at, brought) if run is not None]
+    return members
+
+
+def _run_at(brought: Introduced) -> RunId | None:
+    return RunId.from_path(brought.path)
 
 
 def restore(stores: Stores, text: str, provenance: Provenance) -> RunId:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from runvault.archive.changing import annotations_at, edit_of
 from runvault.archive.compose import ANNOTATIONS
 from runvault.archive.request import Provenance
@@ -9,7 +11,9 @@ from runvault.archive.stores import Stores
 from runvault.model.ids import RunId, check_alias
 from runvault.model.times import format_instant
 from runvault.stores.git.edits import Edit
-from runvault.stores.git.objects import Tip
+
+if TYPE_CHECKING:
+    from runvault.stores.git.objects import Tip
 
 
 def alias_run(stores: Stores, name: str, run: RunId, provenance: Provenance) -> str | None:

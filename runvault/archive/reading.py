@@ -68,11 +68,16 @@ def _base(stores: Stores, ref: RunRef, *, removed: bool = False) -> RunId:
     found = catalog.ids(branch, *ref.prefix, limit=CANDIDATES_SHOWN + 1)
     if not found and removed:
         found = catalog.past_ids(branch, *ref.prefix, limit=CANDIDATES_SHOWN + 1)
+    found = found or [each for each, _ in catalog.damaged(branch) if _begins(each, *ref.prefix)]
     if not found:
         raise _not_found(stores, ref.base)
     if len(found) > 1:
         raise AmbiguousRunError(f"{len(found)} runs start with '{ref.base}'", hint=f"one of {_shortened(found)}")
     return RunId.parse(found[0])
+
+
+def _begins(run: str, beginning: str, seed: int | None) -> bool:
+    return run.startswith(beginning) and (seed is None or run.endswith(f"-{seed}"))
 
 
 def _latest(stores: Stores, back: int) -> RunId:

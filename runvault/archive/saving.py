@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.archive.artifacts import ArtifactWriter, read_tables
 from runvault.archive.compose import (
@@ -22,6 +22,7 @@ from runvault.archive.compose import (
     one_line,
     to_bytes,
 )
+from runvault.archive.inputs import NO_INPUTS, keep_inputs
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.stores import Stores
 from runvault.engines.result import Result
@@ -31,8 +32,10 @@ from runvault.model.changes import drift_between
 from runvault.model.manifest import Manifest
 from runvault.model.table import Table
 from runvault.stores.git.edits import Edit, Signature
-from runvault.stores.git.objects import Tip
 from runvault.stores.tables import write_table
+
+if TYPE_CHECKING:
+    from runvault.stores.git.objects import Tip
 
 Json: TypeAlias = Any
 

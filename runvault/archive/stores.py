@@ -59,6 +59,10 @@ class Stores:
         self._catalog.refresh(self.reader, self.repository.ref, self.require_tip())
         return self._catalog
 
+    def rebuild_catalog(self) -> None:
+        """Make the catalog anew from the archive."""
+        self._catalog.rebuild(self.reader, self.repository.ref, self.require_tip())
+
     def require_tip(self) -> str:
         """Return the commit that the archive is at.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.archive.artifacts import ArtifactWriter, read_tables
 from runvault.archive.compose import (
@@ -33,12 +33,16 @@ from runvault.model.annotations import Annotations
 from runvault.model.changes import drift_between
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest
+from runvault.model.table import Table
 from runvault.stores.git.edits import Edit, Signature
-from runvault.stores.git.objects import Tip
 from runvault.stores.tables import write_table
+
+if TYPE_CHECKING:
+    from runvault.stores.git.objects import Tip
 
 Json: TypeAlias = Any
 
+ORDERS = "orders.parquet"
 PICKLES_TOGETHER_BYTES = 64 * 2**20  # `auto` keeps all dumps while they come to no more than this
 BEST_PICKLES = 100  # … else those of the best columns by Sharpe ratio
 COLUMNS_PER_PICKLE = 100
@@ -176,9 +180,15 @@ class _SweepSave:
                 self.manifest(planned, at),
                 commit=tip.commit,
                 previous_tables=read_tables(self.stores.objects, previous, missing_ok=True),
-                current_tables={},
+                current_tables=self._own_orders(planned.column.column),
             )
         return drifts
+
+    def _own_orders(self, number: int) -> dict[str, Table]:
+        """Return the orders of one column, as reading the shared table back would give them."""
+        orders = self.sweep.tables[ORDERS].columns
+        mine = orders["column"] == number
+        return {ORDERS: Table({name: values[mine] for name, values in orders.items()})}
 
     def manifest(self, planned: _Planned, at: str) -> dict[str, Json]:
         """Return the manifest of one column."""

@@ -53,7 +53,7 @@ def output_options(command: Command) -> Command:
 
 def filter_options(command: Command) -> Command:
     """Add the filters of a listing."""
-    options: list[Callable[[Command], Command]] = [
+    options: list[Callable[[Any], Any]] = [
         click.option("--strategy", metavar="S", shell_complete=complete_strategy),
         click.option("--engine", metavar="E"),
         click.option("--symbol", metavar="X", help="Runs that this asset is part of"),
@@ -89,12 +89,10 @@ def echo_runs_json(total: int, runs: Iterable[Mapping[str, Json]]) -> None:
     """Print ``{"total", "runs"}``, a run at a time: a listing of any length takes little memory."""
     import orjson
 
-    out = click.get_binary_stream("stdout")
-    out.write(b'{"total": %d, "runs": [' % total)
+    click.echo(b'{"total": %d, "runs": [' % total, nl=False)
     for place, run in enumerate(runs):
-        out.write((b"\n" if place == 0 else b",\n") + orjson.dumps(run))
-    out.write(b"\n]}\n")
-    out.flush()
+        click.echo((b"\n" if place == 0 else b",\n") + orjson.dumps(run), nl=False)
+    click.echo(b"\n]}")
 
 
 def echo_csv(rows: Iterable[Sequence[Json]]) -> None:

@@ -73,7 +73,7 @@ def _usage_hint(error: click.ClickException) -> str | None:
 
 
 def _fail(message: str, hint: str | None, status: int) -> int:
-    click.echo(f"error: {inert(' '.join(message.split()))}", err=True)
+    click.echo(f"error: {inert(' '.join(message.split()).removesuffix('.'))}", err=True)
     if hint:
         click.echo(f"hint: {inert(' '.join(hint.split()))}", err=True)
     return status

@@ -101,7 +101,7 @@ def show(context: Context, /, run: str, config_only: bool, as_yaml: bool, name: 
     vault = context.open()
     found = vault.get(run)
     if name is not None:
-        click.get_binary_stream("stdout").write(found.file(name))
+        click.echo(found.file(name), nl=False)
     elif config_only:
         _show_config(found.manifest["config"], as_yaml)
     elif form == "json":
@@ -196,7 +196,7 @@ def compare(context: Context, /, runs: tuple[str, ...], everything: bool, form: 
 @click.pass_obj
 def best(context: Context, /, metric: str, count: int, form: str, **filters: Any) -> None:
     """Show the leaderboard: the best runs by a metric, undefined last"""
-    from runvault.analysis.leaderboard import sort_order
+    from runvault.model.metrics import sort_order
     from runvault.views.text import COLUMNS
 
     vault = context.open()

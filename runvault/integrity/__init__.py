@@ -1,1 +1,1 @@
-"""Floor 4: is the archive what it says it is?"""
+"""Floor 4: whether an archive is what it says it is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import git
+from machine import git
 from results import make_result
 
 import runvault as rv

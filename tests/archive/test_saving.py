@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import git
+from machine import git
 from results import make_result, with_digest
 
 import runvault as rv

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from results import make_result
+
+import runvault as rv
+from runvault.cli.main import run
+
+
+@dataclass
+class Done:
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Program = Callable[..., Done]
+
+
+@pytest.fixture
+def program(capfd: pytest.CaptureFixture[str], repo: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Return a function that runs a command in the repository, in this process."""
+    monkeypatch.chdir(repo)
+
+    def call(*args: str) -> Done:
+        capfd.readouterr()
+        status = run(list(args))
+        sys.stdout.flush()
+        done = Done(status, *capfd.readouterr())
+        assert "Traceback" not in done.err
+        return done
+
+    return call
+
+
+@pytest.fixture
+def vault(repo: Path) -> rv.Vault:
+    return rv.init(repo)
+
+
+@pytest.fixture
+def runs(vault: rv.Vault) -> list[rv.Run]:
+    """Three runs, oldest first."""
+    return [
+        vault.save(make_result(total_return), strategy="dual_sma", params={"fast": fast}, tags=[f"t{fast}"]).run
+        for total_return, fast in [(0.1, 10), (0.3, 11), (-0.2, 20)]
+    ]
+
+
+def process(path: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "runvault.cli.main", *args],
+        cwd=path,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,174 @@
+"""What people get wrong: one `error:` line, a `hint:` where one helps, the right status, and nothing lost."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from machine import git
+from results import make_result
+
+import runvault as rv
+
+
+def check(done, status: int, *words: str) -> None:
+    lines = done.err.strip().splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert done.status == status, done.err
+    assert len(errors) == 1, done.err
+    assert all(word in done.err for word in words), done.err
+    assert not errors[0].endswith(".")
+
+
+def test_no_repository(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check(program("list"), 10, "no Git repository", "hint: ")
+
+
+def test_no_archive(program) -> None:
+    check(program("list"), 10, "no archive branch 'runvault'", "hint: run 'runvault init'")
+
+
+def test_unknown_reference(program, runs: list[rv.Run]) -> None:
+    check(program("show", "3f9a3f9a3f9a"), 11, "3f9a3f9a3f9a", "hint: ")
+
+
+def test_ambiguous_prefix(program, vault: rv.Vault) -> None:
+    ids = [vault.save(make_result(), strategy="s", seed=seed).id for seed in (1, 2)]
+    check(program("show", ids[0][:8]), 12, *ids)
+
+
+def test_unknown_field_in_a_filter_suggests_near_ones(program, runs: list[rv.Run]) -> None:
+    check(program("list", "--where", "sharp_ratio > 1"), 13, "sharp_ratio", "sharpe_ratio")
+
+
+@pytest.mark.parametrize(
+    "where", ["__import__('os').system('true')", "sharpe_ratio", "1 +", "lambda: 1", "[x for x in y]"]
+)
+def test_a_filter_that_is_no_condition(program, runs: list[rv.Run], where: str) -> None:
+    done = program("list", "--where", where)
+    if where == "sharpe_ratio":  # a bare name asks whether it is there and not zero
+        assert done.status == 0
+    else:
+        check(done, 13)
+
+
+@pytest.mark.parametrize("value", ["nan", "NaN", "-inf", "Infinity"])
+def test_nan_in_parameters(program, vault: rv.Vault, tmp_path: Path, value: str) -> None:
+    (tmp_path / "pf.pkl").write_bytes(b"")
+    check(program("save", str(tmp_path / "pf.pkl"), "--strategy", "s", "--param", f"x={value}"), 2, value)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "content", [b"", b"no pickle", pickle.dumps({"a": 1})], ids=["empty", "text", "another object"]
+)
+def test_a_pickle_that_is_no_portfolio(program, vault: rv.Vault, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "pf.pkl").write_bytes(content)
+    done = program("save", str(tmp_path / "pf.pkl"), "--strategy", "s")
+
+    assert done.status >= 3
+    check(done, done.status, "hint: ")
+
+
+def test_a_manifest_of_a_newer_format(program, repo: Path, runs: list[rv.Run]) -> None:
+    replace_manifest(repo, runs[0], lambda text: text.replace(b'"format": 1', b'"format": 2'))
+
+    check(program("show", runs[0].id), 21, "newer", "hint: ")
+    done = program("list", "--json")
+    assert (done.status, done.json["total"]) == (0, 2)
+    assert runs[0].id in done.err
+    assert program("verify").status == 1
+
+
+def test_a_manifest_that_is_no_json(program, repo: Path, runs: list[rv.Run]) -> None:
+    replace_manifest(repo, runs[0], lambda text: text[: len(text) // 2])
+
+    check(program("show", runs[0].id), 20)
+    assert program("list", "--count").out.strip() == "2"
+
+
+def replace_manifest(repo: Path, run: rv.Run, change) -> None:
+    work = repo.parent / "checkout"
+    git(repo, "worktree", "add", "--quiet", str(work), "runvault")
+    path = work / f"runs/{run.id[:2]}/{run.id}/manifest.json"
+    path.write_bytes(change(path.read_bytes()))
+    git(work, "commit", "--quiet", "--all", "--message", "by hand")
+    git(repo, "worktree", "remove", str(work))
+
+
+def test_a_truncated_table(program, repo: Path, runs: list[rv.Run]) -> None:
+    md5 = runs[0].artifacts["equity.parquet"]["md5"]
+    path = repo / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:100])
+
+    check(program("show", runs[0].id, "--file", "equity.parquet"), 30, md5)
+
+
+def test_a_cache_without_the_object(program, repo: Path, runs: list[rv.Run]) -> None:
+    md5 = runs[0].artifacts["equity.parquet"]["md5"]
+    for root in (".dvc/cache/files/md5", ".git/runvault/keep/files/md5"):
+        (repo / root / md5[:2] / md5[2:]).unlink()
+
+    check(program("show", runs[0].id, "--file", "equity.parquet"), 31, md5, "hint: ")
+    done = program("diff", runs[0].id, runs[1].id, "--json")
+    assert done.status == 0
+    assert done.json["equity"] is None
+    assert "equity.parquet" in done.json["missing"][0]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes to read-only folders all the same")
+def test_a_read_only_repository(program, repo: Path, runs: list[rv.Run]) -> None:
+    for folder in (repo / ".git", repo / ".git/objects"):
+        folder.chmod(0o555)
+    try:
+        assert program("list", "--count").out.strip() == "3"
+        check(program("note", runs[0].id, "x"), 3)
+    finally:
+        for folder in (repo / ".git", repo / ".git/objects"):
+            folder.chmod(0o755)
+
+
+def test_the_archive_checked_out_with_changes(program, repo: Path, runs: list[rv.Run]) -> None:
+    work = repo.parent / "checkout"
+    git(repo, "worktree", "add", "--quiet", str(work), "runvault")
+    (work / "README.md").write_text("mine")
+
+    check(program("note", runs[0].id, "x"), 3, "checked out", "hint: ")
+    with pytest.raises(rv.RunvaultError, match="checked out"):
+        rv.open(repo)
+    assert program("list", "--count").out.strip() == "3"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["lst"], ["lst"]),
+        (["list", "--limit", "many"], ["many"]),
+        (["save"], ["PORTFOLIO"]),
+        (["list", "--since", "yesterday"], ["yesterday"]),
+        (["best", "--metric", "no_such_metric"], ["no_such_metric"]),
+        (["similar", "latest", "--tolerance", "nan"], ["tolerance"]),
+        (["tag", "latest", "--add", "a\nb"], []),
+        (["alias", "latest", "latest"], ["latest"]),
+    ],
+    ids=lambda value: " ".join(value)[:30].replace("\n", "_") if isinstance(value, list) else None,
+)
+def test_wrong_usage(program, runs: list[rv.Run], args: list[str], words: list[str]) -> None:
+    done = program(*args)
+    assert done.status in (2, 13)
+    check(done, done.status, *words)
+
+
+def test_hostile_names_are_shown_inertly(program, vault: rv.Vault) -> None:
+    vault.save(make_result(), strategy="=cmd()|<b>\u202e", note="\tnote\nwith lines")
+
+    shown = program("list").out + program("show", "latest").out + program("log").out
+    assert "\u202e" not in shown
+    assert "\\u202e" in shown
+    assert program("list", "--format", "csv", "--columns", "strategy").out.splitlines()[1].startswith("'=cmd()")
+    assert "\\|" in program("list", "--format", "md").out
+    assert "&lt;b&gt;" in vault.list()._repr_html_()

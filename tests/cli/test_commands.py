@@ -1,0 +1,191 @@
+"""Every command end to end: what it prints, in JSON as the contract says, and with which status it exits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from machine import git
+
+import runvault as rv
+
+RUN_MEMBERS = {
+    "id",
+    "short_id",
+    "alias",
+    "config_hash",
+    "seed",
+    "strategy",
+    "engine",
+    "params",
+    "settings",
+    "data",
+    "symbols",
+    "interval",
+    "start",
+    "end",
+    "tags",
+    "note",
+    "created_at",
+    "author",
+    "metrics",
+    "revision",
+    "commit",
+    "code",
+    "lineage",
+    "artifacts",
+}
+
+
+def test_init_makes_the_branch_once(program, repo: Path) -> None:
+    first, second = program("init"), program("init")
+
+    assert (first.status, second.status) == (0, 0)
+    assert "made archive branch runvault" in first.out
+    assert ".dvc/config" in first.err
+    assert "there already" in second.out
+    assert git(repo, "rev-list", "--count", "runvault").strip() == "1"
+
+
+def test_config_says_what_set_each_setting(program, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(repo, "config", "runvault.branch", "team/alpha")
+    monkeypatch.setenv("RUNVAULT_PICKLES", "none")
+
+    assert program("config", "--json").json == {
+        "branch": {"value": "team/alpha", "source": "git config runvault.branch"},
+        "pickles": {"value": "none", "source": "RUNVAULT_PICKLES"},
+        "periodsPerYear": {"value": "", "source": "default"},
+        "remote": {"value": "origin", "source": "default"},
+    }
+    assert program("--branch", "other", "config", "--json").json["branch"]["value"] == "other"
+
+
+def test_list_as_json_has_every_member(program, runs: list[rv.Run]) -> None:
+    document = program("list", "--json").json
+
+    assert document["total"] == 3
+    assert [run["id"] for run in document["runs"]] == [run.id for run in reversed(runs)]
+    assert set(document["runs"][0]) >= RUN_MEMBERS
+    assert document["runs"][0] == runs[2].to_dict()
+
+
+def test_list_filters_sorts_and_counts(program, runs: list[rv.Run]) -> None:
+    where = "params.fast < 20 and sharpe_ratio > 0"
+    rows = program("list", "--where", where, "--sort", "-total_return", "--json").json["runs"]
+
+    assert [run["params"]["fast"] for run in rows] == [11, 10]
+    assert program("list", "--where", where, "--count").out.strip() == "2"
+    assert program("list", "--tag", "t10", "--count").out.strip() == "1"
+    assert program("list", "--any-tag", "t10", "--any-tag", "t20", "--count").out.strip() == "2"
+    assert program("list", "--since", "1d", "--count").out.strip() == "3"
+    assert program("list", "--until", "2020-01-01", "--count").out.strip() == "0"
+    assert program("list", "--limit", "1", "--json").json["total"] == 3
+
+
+def test_list_as_table_csv_and_markdown(program, runs: list[rv.Run]) -> None:
+    assert "30.0 %" in program("list").out
+    rows = list(csv.reader(io.StringIO(program("list", "--format", "csv", "--columns", "short_id,total_return").out)))
+    assert rows == [
+        ["short_id", "total_return"],
+        *([run.short_id, str(run.metrics["total_return"])] for run in reversed(runs)),
+    ]
+    assert program("list", "--format", "md").out.startswith("| run")
+
+
+def test_show_is_whole(program, runs: list[rv.Run]) -> None:
+    assert program("show", "latest", "--json").json == runs[2].to_dict()
+    shown = program("show", runs[0].id).out
+    assert runs[0].id in shown
+    assert "params.fast" in shown
+    assert program("show", "latest", "--config", "--json").json["params"] == {"fast": 20}
+    assert "fast: 20" in program("show", "latest", "--config", "--yaml").out
+    manifest = json.loads(program("show", "latest", "--file", "manifest.json").out)
+    assert manifest["id"] == runs[2].id
+
+
+def test_has_answers_by_status(program, runs: list[rv.Run]) -> None:
+    assert program("has", runs[0].id).status == 0
+    assert program("has", "0000000000").status == 1
+
+
+def test_diff_as_json_and_by_status(program, runs: list[rv.Run]) -> None:
+    done = program("diff", runs[0].id, runs[1].id, "--json")
+
+    assert done.status == 0
+    assert set(done.json) >= {"a", "b", "config", "metrics", "trades", "equity", "code", "environment"}
+    assert done.json["config"] == [{"path": "params.fast", "a": 10, "b": 11}]
+    assert program("diff", runs[0].id, runs[1].id, "--exit-code").status == 1
+    assert program("diff", runs[0].id, runs[0].id, "--exit-code").status == 0
+    text = program("diff", runs[0].id, runs[1].id, "--trades").out
+    assert "params.fast" in text
+    assert "1 changed" in text
+
+
+def test_compare_shows_what_differs(program, runs: list[rv.Run]) -> None:
+    document = program("compare", runs[0].id, runs[1].id, "--json").json
+
+    assert [run["id"] for run in document["runs"]] == [runs[0].id, runs[1].id]
+    assert {"field": "params.fast", "values": [10, 11]} in document["rows"]
+    assert len(program("compare", "--where", "total_return > 0", "--json").json["runs"]) == 2
+    assert program("compare").status == 2
+
+
+def test_best_and_similar_are_listings(program, runs: list[rv.Run]) -> None:
+    best = program("best", "--metric", "total_return", "-n", "2", "--json").json
+    assert [run["params"]["fast"] for run in best["runs"]] == [11, 10]
+    assert best["total"] == 3
+    similar = program("similar", runs[0].id, "--json").json
+    assert [run["params"]["fast"] for run in similar["runs"]] == [11]
+
+
+def test_log_of_the_archive_and_of_a_run(program, runs: list[rv.Run]) -> None:
+    commits = program("log", "--json").json["commits"]
+    assert [commit["runs"] for commit in commits[:3]] == [[run.id] for run in reversed(runs)]
+    assert set(commits[0]) == {"commit", "kind", "subject", "author", "time", "runs"}
+    of_run = program("log", runs[0].id, "--json").json
+    assert (of_run["run"], [run["revision"] for run in of_run["revisions"]]) == (runs[0].id, [1])
+
+
+def test_annotations_change_from_the_command_line(program, runs: list[rv.Run]) -> None:
+    assert program("tag", runs[0].id, runs[1].id, "--add", "golden").status == 0
+    assert program("list", "--tag", "golden", "--count").out.strip() == "2"
+    assert program("tag", runs[0].id, "--remove", "golden").status == 0
+    assert program("note", runs[0].id, "the first one").status == 0
+    assert program("list", "--search", "first", "--count").out.strip() == "1"
+    assert program("alias", "golden-sma", runs[0].id).status == 0
+    assert program("show", "golden-sma", "--json").json["id"] == runs[0].id
+    assert program("tag", runs[0].id).status == 2
+
+
+def test_rm_and_restore(program, runs: list[rv.Run]) -> None:
+    assert "would remove" in program("rm", runs[0].id, "--dry-run").out
+    assert program("list", "--count").out.strip() == "3"
+    assert program("rm", runs[0].id, "--json").json == {"removed": [runs[0].id], "bytes": 0}
+    assert program("list", "--count").out.strip() == "2"
+    assert program("restore", runs[0].id).status == 0
+    assert program("list", "--count").out.strip() == "3"
+
+
+def test_reindex_and_verify(program, runs: list[rv.Run], repo: Path) -> None:
+    assert "3 runs" in program("reindex").err
+    document = program("verify", "--artifacts", "--json").json
+    assert document["findings"] == []
+    assert document["checked"]["runs"] == 3
+    md5 = runs[0].artifacts["equity.parquet"]["md5"]
+    path = repo / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+    path.chmod(0o644)
+    path.write_bytes(b"")
+    done = program("verify")
+    assert done.status == 1
+    assert "equity.parquet" in done.out
+
+
+def test_export_writes_the_files_of_a_run(program, runs: list[rv.Run], tmp_path: Path) -> None:
+    done = program("export", runs[0].id, str(tmp_path / "out"))
+
+    assert done.status == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {"manifest.json", "stats.parquet", "equity.parquet", "orders.parquet", "portfolio.pkl"}

@@ -1,0 +1,47 @@
+"""The documentation says what the program does."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import runvault
+from runvault.cli.main import cli
+from runvault.cli.reference import reference
+
+ROOT = Path(__file__).parents[2]
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(runvault.__path__, "runvault.")
+    if not module.ispkg and ">>>" in Path(ROOT, *module.name.split(".")).with_suffix(".py").read_text()
+]
+
+
+def test_the_reference_is_that_of_the_program() -> None:
+    assert (ROOT / "docs/cli.md").read_text() == reference()
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_every_command_has_help(command: str) -> None:
+    assert cli.commands[command].help
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/format.md", "CHANGELOG.md"])
+def test_every_command_that_a_page_names_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r"`runvault ([a-z]+)", text)) | set(re.findall(r"^(?:\$ )?runvault ([a-z]+)", text, re.M))
+
+    assert named <= set(cli.commands)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name: str) -> None:
+    outcome = doctest.testmod(importlib.import_module(name))
+
+    assert outcome.attempted
+    assert not outcome.failed
