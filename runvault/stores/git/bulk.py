@@ -7,7 +7,6 @@ It never moves the archive branch itself: beside ``git pack-refs`` such moves va
 from __future__ import annotations
 
 import secrets
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha1
@@ -18,7 +17,7 @@ import pygit2
 from runvault.errors import IntegrityError, RunvaultError
 from runvault.stores.git.disk import sync_folder
 from runvault.stores.git.objects import Built, Tip, check_path, open_repository, translated
-from runvault.stores.git.programs import DURABLE, git_argv, git_environment, git_failure, missing_program
+from runvault.stores.git.programs import DURABLE, git_failure, start_git
 from runvault.stores.git.reading import Reader
 from runvault.stores.git.repository import Repository
 
@@ -103,25 +102,13 @@ def sweep_private(repository: Repository) -> None:
 
 def _fast_import(repository: Repository, stream: Iterator[bytes]) -> None:
     args = [f"--git-dir={repository.common_dir}", *DURABLE, *_TUNING, "fast-import", "--quiet", "--done"]
-    try:
-        process = subprocess.Popen(
-            git_argv(args),
-            cwd=repository.common_dir,
-            env=git_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-    except FileNotFoundError as error:
-        raise missing_program(repository.common_dir) from error
-    with process:
+    with start_git(args, cwd=repository.common_dir, answers=False) as process:
         questions, complaints = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stderr)
         try:
-            with suppress(BrokenPipeError):  # it has ended: its status and words say why
-                for part in stream:
-                    questions.write(part)
-                questions.flush()
-            with suppress(BrokenPipeError):
+            for part in stream:
+                if not _sent(questions, part):
+                    break
+            with suppress(OSError):
                 questions.close()
         except BaseException:
             process.kill()
@@ -131,6 +118,16 @@ def _fast_import(repository: Repository, stream: Iterator[bytes]) -> None:
             with suppress(OSError):
                 (repository.common_dir / f"fast_import_crash_{process.pid}").unlink()
             raise git_failure(args, process.returncode, said)
+
+
+def _sent(questions: IO[bytes], part: bytes) -> bool:
+    """Send a part; False where git has ended or cannot be reached: its status and words then say why."""
+    try:
+        questions.write(part)
+        questions.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _stream(ref: str, tip: Tip, files: Iterable[File], draft: bytes, built: Built) -> Iterator[bytes]:

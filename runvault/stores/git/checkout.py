@@ -37,15 +37,20 @@ class Checkout:
 
 def checkouts_of(repository: Repository) -> list[Checkout]:
     """Return every work tree on the archive branch; a few small files are read, no process is started for none."""
-    found = []
+    try:
+        return list(_checkouts(repository))
+    except OSError as error:
+        raise RunvaultError(f"cannot tell what is checked out: {error.strerror or error}") from error
+
+
+def _checkouts(repository: Repository) -> Iterator[Checkout]:
     for git_dir in _git_dirs(repository.common_dir):
         head, rebased = _text(git_dir / "HEAD"), _rebased(git_dir)
         if repository.ref not in (head.removeprefix("ref: "), rebased):
             continue
         work_tree = _work_tree(repository, git_dir)
         if work_tree is not None and work_tree.is_dir():
-            found.append(Checkout(git_dir, work_tree, rebasing=rebased == repository.ref))
-    return found
+            yield Checkout(git_dir, work_tree, rebasing=rebased == repository.ref)
 
 
 def refuse_dirty(checkout: Checkout) -> None:
@@ -82,7 +87,7 @@ def _git_dirs(common_dir: Path) -> Iterator[Path]:
 def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8", "surrogateescape").strip()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
 
 

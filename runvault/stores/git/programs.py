@@ -71,15 +71,38 @@ def run_git(
             capture_output=True,
             input=stdin or b"",
         )
-    except FileNotFoundError as error:
-        raise missing_program(cwd) from error
+    except OSError as error:
+        raise not_started(cwd, error) from error
     if done.returncode not in ok:
         raise git_failure(args, done.returncode, done.stderr)
     return done
 
 
-def missing_program(cwd: Path) -> RunvaultError:
-    """Return the error for a git that could not be started in `cwd`."""
+def start_git(args: Sequence[str], *, cwd: Path, answers: bool) -> subprocess.Popen[bytes]:
+    """Start git with pipes to talk to it; `answers` says whether its output is read.
+
+    Raises
+    ------
+    RunvaultError
+        It could not be started.
+    """
+    try:
+        return subprocess.Popen(
+            git_argv(args),
+            cwd=cwd,
+            env=git_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if answers else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as error:
+        raise not_started(cwd, error) from error
+
+
+def not_started(cwd: Path, error: OSError) -> RunvaultError:
+    """Return the error for a git that could not be started in `cwd`, or not be talked to."""
+    if not isinstance(error, FileNotFoundError):
+        return RunvaultError(f"cannot run git: {error.strerror or error}")
     if not cwd.is_dir():
         return RunvaultError(f"there is no folder {str(cwd)!r}")
     return RunvaultError("git is not installed", "install git 2.36 or newer and see that it is on PATH")

@@ -11,7 +11,7 @@ from typing import IO, cast
 
 from runvault.model.source import FileChange, Introduced
 from runvault.stores.git.log import FORMAT, LogEntry, parse_log
-from runvault.stores.git.programs import git_argv, git_environment, git_failure, missing_program
+from runvault.stores.git.programs import git_failure, start_git
 from runvault.stores.git.repository import Repository
 
 MANIFESTS = ":(glob)runs/*/*/manifest.json"
@@ -162,21 +162,11 @@ class Reader:
     @contextmanager
     def _process(self, *args: str) -> Iterator[subprocess.Popen[bytes]]:
         repository = self._repository
-        try:
-            process = subprocess.Popen(
-                git_argv([f"--git-dir={repository.common_dir}", "--no-replace-objects", *args]),
-                cwd=repository.common_dir,
-                env=git_environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        except FileNotFoundError as error:
-            raise missing_program(repository.common_dir) from error
-        with process:
+        place = [f"--git-dir={repository.common_dir}", "--no-replace-objects"]
+        with start_git([*place, *args], cwd=repository.common_dir, answers=True) as process:
             try:
                 yield process
-            except (ValueError, BrokenPipeError) as error:
+            except (ValueError, OSError) as error:
                 # An answer cut short: git says why on its way out.
                 raise git_failure(args, process.wait(), _said(process)) from error
             except BaseException:
