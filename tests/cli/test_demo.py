@@ -1,0 +1,122 @@
+"""The demo pipeline in a clone of this checkout, with the real dvc: what a newcomer's first command leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SINGLES, SWEPT = 8, 1128
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a Git checkout to clone"),
+]
+
+
+@dataclass
+class Demo:
+    """A clone and the environment of its user, who has neither Git nor DVC settings of their own but a name."""
+
+    path: Path
+    env: dict[str, str]
+    printed: str = ""
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(command, cwd=self.path, env=self.env, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def repro(self) -> str:
+        self.printed = self.run("dvc", "repro")
+        return self.printed
+
+    def tip(self) -> str:
+        return self.run("git", "rev-parse", "refs/heads/runvault").strip()
+
+    def runs(self) -> set[str]:
+        names = self.run("git", "ls-tree", "-r", "--name-only", "runvault", "runs/").split()
+        return {name.split("/")[2] for name in names if name.endswith("/manifest.json")}
+
+    def kinds(self) -> list[str]:
+        return self.run("git", "log", "--format=%(trailers:key=Kind,valueonly,separator=)", "runvault").split()
+
+    def status(self) -> str:
+        return self.run("git", "status", "--porcelain")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Return a clone in which the pipeline has run once."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".gitconfig").write_text("[user]\n\tname = Ada Quant\n\temail = ada@example.org\n")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "RUNVAULT_", "DVC_"))}
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # Whoever reaches for the network finds a proxy that is not there.
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    demo = Demo(home / "clone", {**kept, **nowhere, "PATH": tools, "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"})
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(demo.path)], check=True, env=demo.env)
+    demo.run("git", "remote", "remove", "origin")  # an archive of this checkout is not the clone's
+    demo.repro()
+    return demo
+
+
+def test_the_demo_archives_single_runs_and_a_sweep_in_one_commit(demo: Demo) -> None:
+    assert len(demo.runs()) == SINGLES + SWEPT
+    assert demo.kinds().count("sweep") == 1
+    assert demo.kinds().count("save") == SINGLES
+    assert f"{SWEPT} runs" in demo.printed
+
+
+def test_the_demo_leaves_the_checkout_clean(demo: Demo) -> None:
+    assert demo.status() == ""
+
+
+def test_the_demo_prints_the_leaderboard_and_a_diff_and_leaves_a_page(demo: Demo) -> None:
+    assert "params.fast_window" in demo.printed
+    assert "sharpe" in demo.printed.lower()
+    page = (demo.path / "build" / "report.html").read_text(encoding="utf-8")
+    assert page.count('class="figure"') == 2
+    assert all(title in page for title in ("Equity and drawdown", "Leaderboard", "Two runs compared"))
+
+
+def test_running_the_demo_again_skips_every_step_and_adds_no_commit(demo: Demo) -> None:
+    tip = demo.tip()
+    printed = demo.repro()
+    assert printed.count("didn't change, skipping") == 4
+    assert demo.tip() == tip
+    assert demo.status() == ""
+
+
+def test_a_missing_page_is_written_again_without_a_backtest(demo: Demo) -> None:
+    tip, page = demo.tip(), demo.path / "build" / "report.html"
+    page.unlink()
+    printed = demo.repro()
+    assert page.exists()
+    assert printed.count("didn't change, skipping") == 3
+    assert demo.tip() == tip
+
+
+def test_a_removed_run_is_archived_again(demo: Demo) -> None:
+    runs = demo.runs()
+    gone = json.loads((demo.path / "build" / "backtest.json").read_text())["runs"][0]
+    demo.run("runvault", "rm", gone)
+    assert demo.runs() == runs - {gone}
+    assert "'sweep' didn't change, skipping" in demo.repro()
+    assert demo.runs() == runs
+
+
+def test_a_deleted_archive_is_noticed_and_made_again(demo: Demo) -> None:
+    runs, tip = demo.runs(), demo.tip()
+    demo.run("git", "branch", "--quiet", "-D", "runvault")
+    demo.repro()
+    assert demo.runs() == runs
+    assert demo.tip() != tip
+    assert demo.status() == ""
+    assert demo.repro().count("didn't change, skipping") == 4
