@@ -251,8 +251,9 @@ class Compiler:
         match place:
             case Column(column):
                 return f"r.{quoted(column)}"
-            case Fact(name):
-                return f"(SELECT value FROM facts WHERE name = {self._bind(name)} AND run = r.run{_ONLY.get(kind, '')})"
+            case Fact(name, owner):
+                only = _ONLY.get(kind, "")
+                return f"(SELECT value FROM facts WHERE name = {self._bind(name)} AND owner = r.{owner}{only})"
             case Shown(sql):
                 return sql
         return "NULL"
@@ -270,17 +271,21 @@ def driver_of(condition: Condition, names: Names, branch: int, indexed: Callable
         case Membership(Name() as name, Values(values), False):
             place = names.resolve(name.path)
             if isinstance(place, Fact) and values:
-                bound = [value for value in values if value is not None]
-                marks = ", ".join("?" * len(bound))
-                return Driver(
-                    f"SELECT run FROM facts WHERE name = ? AND value IN ({marks})", (place.name, *_safe(bound))
-                )
+                bound = _safe([value for value in values if value is not None])
+                return _fact_driver(place, f"IN ({', '.join('?' * len(bound))})", bound)
     return None
 
 
 def label_driver(kind: int, label: str) -> Driver:
     """Return the runs that carry a label."""
     return Driver("SELECT run FROM labels WHERE kind = ? AND label = ?", (kind, label))
+
+
+def _fact_driver(place: Fact, condition: str, values: Sequence[Bound]) -> Driver:
+    if place.owner == "run":
+        return Driver(f"SELECT owner AS run FROM facts WHERE name = ? AND value {condition}", (place.name, *values))
+    source = f"facts CROSS JOIN runs ON runs.{place.owner} = facts.owner"
+    return Driver(f"SELECT run FROM {source} WHERE name = ? AND value {condition}", (place.name, *values))
 
 
 def _comparison_driver(
@@ -290,8 +295,7 @@ def _comparison_driver(
         return None
     kind = _kind(value)
     if isinstance(place, Fact):
-        sql = f"SELECT run FROM facts WHERE name = ? AND value {_SQL[op]} ?{_ONLY[kind]}"
-        return Driver(sql, (place.name, *_safe([value])))
+        return _fact_driver(place, f"{_SQL[op]} ?{_ONLY[kind]}", _safe([value]))
     if isinstance(place, Labels) and place.single and isinstance(value, str) and op == "==":
         return label_driver(place.kind, value)
     if isinstance(place, Column) and _column_kind(place) == kind and indexed(place.column):

@@ -6,8 +6,7 @@ import sqlite3
 from typing import NamedTuple
 
 from runvault.errors import ConfigError
-from runvault.stores.catalog.project import SECTIONS
-from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS, NUMBERS, SYMBOL, TAG
+from runvault.stores.catalog.schema import MOMENTS, NUMBERS, SHARED, SYMBOL, TAG
 
 
 class Column(NamedTuple):
@@ -18,9 +17,10 @@ class Column(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """A row of `facts`: number, text, or a list as bytes."""
+    """A row of `facts`: number, text, or a list as bytes. `owner` is the column of `runs` that says whose."""
 
     name: int
+    owner: str
 
 
 class Labels(NamedTuple):
@@ -59,8 +59,8 @@ _PLACES: dict[str, Place] = {
     ),
 }
 FIELD_NAMES = tuple(_PLACES)
+_SECTIONS = ", ".join(SHARED)
 _NUMBERS = frozenset(NUMBERS)
-_METRICS = frozenset(METRIC_COLUMNS)
 
 
 class Names:
@@ -99,7 +99,10 @@ class Names:
         row = self._db.execute(query, (self._branch, path)).fetchone()
         if row is None:
             return None
-        return Column(path, is_number=True) if path in _NUMBERS else Fact(row[0])
+        if path in _NUMBERS:
+            return Column(path, is_number=True)
+        section = path.partition(".")[0]
+        return Fact(row[0], section if section in SHARED else "run")
 
     def paths(self) -> list[str]:
         """Return the dotted names that runs have, sorted."""
@@ -114,7 +117,7 @@ class Names:
         near = difflib.get_close_matches(path, said, n=3, cutoff=0.6)
         if not near:  # 'fast' for 'params.sma.fast', 'fees' for 'settings.fees'
             near = [known for known in said if known.rpartition(".")[2] == path.rpartition(".")[2]][:3]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"names are metrics, {', '.join(SECTIONS)} and fields"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"names are metrics, params, {_SECTIONS} and fields"
         return ConfigError(f"no run has {_shown(path)}", hint)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
@@ -16,9 +16,6 @@ from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS
 
 Json: TypeAlias = Any
 Fact: TypeAlias = tuple[str, float | int | str | bytes | None]
-
-SECTIONS: tuple[str, ...] = ("params", "settings", "data", "code", "lineage")
-"""Members of a run whose leaves are facts, under dotted names."""
 
 _OWN_FORM = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
 _MAX_RECORD = 1 << 20
@@ -33,15 +30,15 @@ _INT64 = 1 << 63
 class Projection(NamedTuple):
     """What the catalog keeps of one run.
 
-    `row` follows `FIELDS`, `document` is the run as JSON but for `revision` and `commit`, `names` are the dotted names
-    of its facts and metrics.
+    `row` follows `FIELDS` and what comes behind them in `runs`; `members` is the run as JSON but for `revision` and
+    `commit`; `facts` are its parameters and the metrics without a column, under dotted names.
     """
 
     row: tuple[Json, ...]
+    members: dict[str, Json]
     document: bytes
     definitions: bytes
     facts: list[Fact]
-    names: tuple[str, ...]
     tags: list[str]
     symbols: list[str]
     note: str
@@ -77,13 +74,12 @@ def _project(run: str, data: bytes, notes: bytes | None, files: Collection[str])
     _check_numbers("moments", moments)
     _check_numbers("metrics", members["metrics"])
     symbols = _texts("symbols", members["symbols"])
-    facts = list(facts_of(members))
     return Projection(
         row=_row(members, moments, symbols),
+        members=members,
         document=orjson.dumps(members),
         definitions=orjson.dumps(manifest.get("metric_definitions") or {}, option=orjson.OPT_SORT_KEYS),
-        facts=facts,
-        names=names_of_run(members, facts),
+        facts=own_facts(members),
         tags=members["tags"],
         symbols=symbols,
         note=members["note"],
@@ -110,31 +106,39 @@ def _row(members: dict[str, Json], moments: dict[str, Json], symbols: list[str])
     )
 
 
-def facts_of(members: dict[str, Json]) -> Iterator[Fact]:
-    """Yield the leaves of the open-ended members under dotted names, and metrics that have no column."""
-    for section in SECTIONS:
-        yield from _leaves(section, members[section])
-    for name, value in members["metrics"].items():
-        if name not in _COLUMNS:
-            yield f"metrics.{name}", value
+def own_facts(members: dict[str, Json]) -> list[Fact]:
+    """Return the leaves of the parameters, and the metrics that have no column, under dotted names."""
+    facts = leaves("params", members["params"])
+    metrics = members["metrics"]
+    if not _COLUMNS.issuperset(metrics):
+        facts += [(f"metrics.{name}", value) for name, value in metrics.items() if name not in _COLUMNS]
+    return facts
 
 
-def names_of_run(members: dict[str, Json], facts: Iterable[Fact]) -> tuple[str, ...]:
-    """Return the dotted names of a run's facts and metrics, undefined ones included."""
-    return (*(f"metrics.{name}" for name in members["metrics"] if name in _COLUMNS), *(name for name, _ in facts))
+def column_metrics(members: dict[str, Json]) -> tuple[str, ...]:
+    """Return the names of the metrics that have a column."""
+    metrics = members["metrics"]
+    return tuple(metrics) if _COLUMNS.issuperset(metrics) else tuple(name for name in metrics if name in _COLUMNS)
 
 
-def _leaves(path: str, value: Json) -> Iterator[Fact]:
+def leaves(path: str, value: Json) -> list[Fact]:
+    """Return what a member holds, however deep, under dotted names."""
+    found: list[Fact] = []
+    _gather(path, value, found)
+    return found
+
+
+def _gather(path: str, value: Json, found: list[Fact]) -> None:
     kind = type(value)
     if kind is dict:
         for name, inner in value.items():
-            yield from _leaves(f"{path}.{name}", inner)
+            _gather(f"{path}.{name}", inner, found)
     elif kind is list:
-        yield path, orjson.dumps(value, option=orjson.OPT_SORT_KEYS)  # bytes: never equal to a number or a text
+        found.append((path, orjson.dumps(value, option=orjson.OPT_SORT_KEYS)))  # bytes: equal to no number or text
     elif kind is int and not -_INT64 <= value < _INT64:
-        yield path, float(value)
+        found.append((path, float(value)))
     else:
-        yield path, value
+        found.append((path, value))
 
 
 def _read_manifest(data: bytes) -> dict[str, Json]:

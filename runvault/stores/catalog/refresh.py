@@ -6,6 +6,7 @@ A rebuild is the same work from nothing; so what is caught up equals what is bui
 # ruff: noqa: S608 - values are bound; what is pasted into statements are names and constants of this package
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 import sqlite3
@@ -19,13 +20,13 @@ import orjson
 from runvault.errors import RunvaultError
 from runvault.model.ids import MAX_SEED
 from runvault.model.source import ArchiveSource, FileChange
-from runvault.stores.catalog.project import Projection, facts_of, names_of_run, project
-from runvault.stores.catalog.schema import RUN_COLUMNS, SYMBOL, TAG
+from runvault.stores.catalog.project import Fact, Projection, column_metrics, leaves, own_facts, project
+from runvault.stores.catalog.schema import RUN_COLUMNS, SHARED, SYMBOL, TAG
 
 MANIFEST, ANNOTATIONS = "manifest.json", "annotations.json"
 BATCH = 5_000  # runs whose rows are in memory at once
 
-_FOLDER = re.compile(r"runs/([0-9a-f]{2})/(\1[0-9a-f]{62}-(0|[1-9][0-9]{0,18}))(?:/(.*))?", re.DOTALL)
+_FOLDER = re.compile(r"runs/([0-9a-f]{2})/(\1[0-9a-f]{62}-(0|[1-9][0-9]{0,18}))/")
 
 
 class Change(NamedTuple):
@@ -36,12 +37,12 @@ class Change(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """What a run's folder holds at the tip; ids of blobs in binary."""
+    """What a run's folder holds at the tip."""
 
     number: int
     run: str
-    manifest: bytes | None
-    annotations: bytes | None
+    manifest: str | None
+    annotations: str | None
     files: frozenset[str]
 
 
@@ -77,7 +78,7 @@ def clear_branch(db: sqlite3.Connection, branch: int) -> None:
     for table in ("folders", "documents", "labels", "revisions", "runs"):
         db.execute(f"DELETE FROM {table} WHERE run IN {runs}", (branch,))
     db.execute("DELETE FROM facts WHERE name IN (SELECT name FROM names WHERE branch = ?)", (branch,))
-    for table in ("names", "damaged", "ids"):
+    for table in ("names", "sections", "damaged", "ids"):
         db.execute(f"DELETE FROM {table} WHERE branch = ?", (branch,))
     db.execute("UPDATE branches SET tip = NULL WHERE branch = ?", (branch,))
 
@@ -96,19 +97,28 @@ def _branch(db: sqlite3.Connection, ref: str) -> tuple[int, str | None]:
 
 def _by_folder(changes: Iterable[FileChange], writer: _Writer) -> Iterator[Change]:
     """Gather the changes of each run; what lies in ``runs/`` and belongs to no run is told to the writer."""
-    for folder, group in itertools.groupby(changes, key=_folder_of):
-        if folder is not None:
-            prefix = len(folder) + 9  # "runs/3f/<id>/"
-            yield Change(folder, {path[prefix:]: blob for path, blob in group})
+    folder, files = "\0", dict[str, str | None]()
+    for path, blob in changes:
+        if path.startswith(folder):
+            files[path[len(folder) :]] = blob
+            continue
+        if files:
+            yield Change(folder[8:-1], files)
+        run = _run_of(path)
+        if run is None:
+            folder, files = "\0", {}
+            if path.startswith("runs/"):
+                writer.note_stray(path, present=blob is not None)
         else:
-            for path, blob in group:
-                if path.startswith("runs/"):
-                    writer.note_stray(path, present=blob is not None)
+            folder = f"runs/{run[:2]}/{run}/"
+            files = {path[len(folder) :]: blob}
+    if files:
+        yield Change(folder[8:-1], files)
 
 
-def _folder_of(change: FileChange) -> str | None:
-    match = _FOLDER.match(change.path)
-    if match is None or match[4] is None or (len(match[3]) == 19 and int(match[3]) > MAX_SEED):
+def _run_of(path: str) -> str | None:
+    match = _FOLDER.match(path)
+    if match is None or (len(match[3]) == 19 and int(match[3]) > MAX_SEED):
         return None
     return match[2]
 
@@ -122,7 +132,7 @@ def _batched(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
 class _Rows(NamedTuple):
     """Rows on their way into the tables, a batch of runs at a time."""
 
-    folders: list[tuple[Any, ...]]
+    folders: list[tuple[int, bytes | None, bytes | None, int]]
     runs: list[tuple[Any, ...]]
     documents: list[tuple[int, bytes, int, int]]
     facts: list[tuple[int, int, Any]]
@@ -144,7 +154,8 @@ class _Writer:
         self._numbers: dict[str, int] = {}
         self._next = 1 + (db.execute("SELECT max(run) FROM ids").fetchone()[0] or 0)
         self._names: dict[str, int] = {}
-        self._counts: Counter[tuple[str, ...]] = Counter()
+        self._counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self._sections: dict[tuple[str, bytes], tuple[int, tuple[str, ...]]] = {}
         self._filesets: dict[frozenset[str], int] = {}
         self._definitions: dict[bytes, int] = {}
 
@@ -170,20 +181,26 @@ class _Writer:
 
     def _folder(self, change: Change) -> Folder:
         number = self._number(change.run)
-        manifest, annotations, names = (None, None, frozenset[str]()) if self._empty else self._known(number)
         files = change.files
+        if self._empty:
+            return Folder(number, change.run, files.get(MANIFEST), files.get(ANNOTATIONS), frozenset(files))
+        manifest, annotations, names = self._known(number)
         gone = {name for name, blob in files.items() if blob is None}
-        if MANIFEST in files:
-            manifest = _binary(files[MANIFEST])
-        if ANNOTATIONS in files:
-            annotations = _binary(files[ANNOTATIONS])
-        return Folder(number, change.run, manifest, annotations, names.union(files) - gone)
+        return Folder(
+            number,
+            change.run,
+            files.get(MANIFEST, manifest),
+            files.get(ANNOTATIONS, annotations),
+            names.union(files) - gone,
+        )
 
-    def _known(self, number: int) -> tuple[bytes | None, bytes | None, frozenset[str]]:
+    def _known(self, number: int) -> tuple[str | None, str | None, frozenset[str]]:
         row = self._db.execute(
             "SELECT manifest, annotations, names FROM folders JOIN filesets USING (fileset) WHERE run = ?", (number,)
         ).fetchone()
-        return (row[0], row[1], frozenset(row[2].split("\0"))) if row else (None, None, frozenset())
+        if row is None:
+            return None, None, frozenset()
+        return row[0] and row[0].hex(), row[1] and row[1].hex(), frozenset(row[2].split("\0"))
 
     def _number(self, run: str) -> int:
         number = self._numbers.get(run)
@@ -199,7 +216,7 @@ class _Writer:
 
     def _gather(self, rows: _Rows, folder: Folder, manifest: bytes | None, annotations: bytes | None) -> None:
         fileset = self._fileset(folder.files)
-        rows.folders.append((folder.number, folder.manifest, folder.annotations, fileset))
+        rows.folders.append((folder.number, _binary(folder.manifest), _binary(folder.annotations), fileset))
         try:
             if folder.manifest is None:
                 raise RunvaultError(f"{MANIFEST} is missing")
@@ -213,15 +230,44 @@ class _Writer:
 
     def _add(self, rows: _Rows, number: int, run: Projection) -> None:
         definition = self._definition(run.definitions)
-        rows.runs.append((number, self._branch, *run.row))
+        rows.runs.append((number, self._branch, *self._count(run.members, run.facts, 1), *run.row))
         rows.documents.append((number, run.document, zlib.crc32(run.document), definition))
-        self._counts[run.names] += 1
-        name = self._name
-        rows.facts.extend([(name(path), number, value) for path, value in run.facts])
+        rows.facts.extend([(self._name(path), number, value) for path, value in run.facts])
         rows.labels.extend([(number, TAG, tag) for tag in run.tags])
         rows.labels.extend([(number, SYMBOL, symbol) for symbol in run.symbols])
         if run.note:
             rows.notes.append((number, run.note))
+
+    def _count(self, members: dict[str, Any], facts: list[Fact], change: int) -> list[int]:
+        """Count the names that a run has, in groups that many runs share; return the numbers of its sections."""
+        sections = [self._section(name, members[name]) for name in SHARED]
+        counts = self._counts
+        counts["metrics.", column_metrics(members)] += change
+        counts["", tuple([path for path, _ in facts])] += change
+        for _, paths in sections:
+            counts["", paths] += change
+        return [number for number, _ in sections]
+
+    def _section(self, name: str, value: Any) -> tuple[int, tuple[str, ...]]:
+        """Return a section's number and the names in it."""
+        key = (name, orjson.dumps(value))
+        known = self._sections.get(key)
+        if known is None:
+            if len(self._sections) >= BATCH:  # where no two runs are alike, remembering them all helps nobody
+                self._sections.clear()
+            known = self._sections[key] = self._find_section(name, value, key[1])
+        return known
+
+    def _find_section(self, name: str, value: Any, content: bytes) -> tuple[int, tuple[str, ...]]:
+        facts = leaves(name, value)
+        key = (self._branch, hashlib.sha256(name.encode() + content).digest())
+        new = self._db.execute("INSERT OR IGNORE INTO sections (branch, digest) VALUES (?, ?)", key).rowcount
+        row = self._db.execute("SELECT section FROM sections WHERE branch = ? AND digest = ?", key).fetchone()
+        number = int(row[0])
+        if new:
+            rows = [(self._name(path), number, leaf) for path, leaf in facts]
+            self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)
+        return number, tuple(path for path, _ in facts)
 
     def _write(self, rows: _Rows) -> None:
         run = self._db.executemany
@@ -239,10 +285,10 @@ class _Writer:
         row = self._db.execute("SELECT json FROM documents WHERE run = ?", (folder.number,)).fetchone()
         if row is not None:
             members = orjson.loads(row[0])
-            facts = list(facts_of(members))
-            self._counts[names_of_run(members, facts)] -= 1
+            facts = own_facts(members)
+            self._count(members, facts, -1)
             keys = [(self._name(path), folder.number) for path, _ in facts]
-            self._db.executemany("DELETE FROM facts WHERE name = ? AND run = ?", keys)
+            self._db.executemany("DELETE FROM facts WHERE name = ? AND owner = ?", keys)
             self._db.execute("DELETE FROM labels WHERE run = ?", (folder.number,))
             self._db.execute("DELETE FROM notes WHERE rowid = ?", (folder.number,))
             self._db.execute("DELETE FROM documents WHERE run = ?", (folder.number,))
@@ -269,9 +315,9 @@ class _Writer:
     def flush_names(self) -> None:
         """Count in how many runs each name occurs."""
         totals: Counter[str] = Counter()
-        for names, count in self._counts.items():
-            for path in names:
-                totals[path] += count
+        for (prefix, names), count in self._counts.items():
+            for name in names:
+                totals[prefix + name] += count
         rows = [(count, self._name(path)) for path, count in totals.items() if count]
         self._db.executemany("UPDATE names SET runs = runs + ? WHERE name = ?", rows)
 
@@ -312,9 +358,9 @@ class _Writer:
 
     def _history(self, source: ArchiveSource, old: str | None, new: str) -> Iterator[tuple[int, bytes, bytes, int]]:
         for commit, path, blob, time in source.introduced(old, new):
-            match = _FOLDER.fullmatch(path)
-            if match is not None and match[4] == MANIFEST:
-                yield self._number(match[2]), bytes.fromhex(blob), bytes.fromhex(commit), time
+            run = _run_of(path)
+            if run is not None and path.endswith(f"{run}/{MANIFEST}"):
+                yield self._number(run), bytes.fromhex(blob), bytes.fromhex(commit), time
 
     def date_history(self, source: ArchiveSource) -> None:
         """Find the time of each new revision, and the place of each touched run's tip among its revisions."""
@@ -347,8 +393,8 @@ def _contents(source: ArchiveSource, folders: list[Folder]) -> Iterator[tuple[Fo
 
     Annotations come first and are kept, for many runs share them; manifests stream.
     """
-    notes = dict.fromkeys(folder.annotations.hex() for folder in folders if folder.annotations is not None)
-    manifests = [folder.manifest.hex() for folder in folders if folder.manifest is not None]
+    notes = dict.fromkeys(folder.annotations for folder in folders if folder.annotations is not None)
+    manifests = [folder.manifest for folder in folders if folder.manifest is not None]
     blobs = source.read_blobs([*notes, *manifests]) if notes or manifests else iter(())
     kept: dict[str, bytes] = {}
     ahead = next(blobs, None)
@@ -357,10 +403,10 @@ def _contents(source: ArchiveSource, folders: list[Folder]) -> Iterator[tuple[Fo
         ahead = next(blobs, None)
     for folder in folders:
         manifest = None
-        if folder.manifest is not None and ahead is not None and ahead[0] == folder.manifest.hex():
+        if folder.manifest is not None and ahead is not None and ahead[0] == folder.manifest:
             manifest = ahead[1]
             ahead = next(blobs, None)
-        yield folder, manifest, kept.get(folder.annotations.hex()) if folder.annotations is not None else None
+        yield folder, manifest, kept.get(folder.annotations) if folder.annotations is not None else None
 
 
 def _binary(blob: str | None) -> bytes | None:

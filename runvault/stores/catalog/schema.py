@@ -1,10 +1,12 @@
 """The tables of the catalog, and which name of a run lives in which column.
 
 ``runs`` is narrow and has a column for every number worth sorting by, so that a scan of 100,000 runs stays within
-milliseconds. What is open-ended (parameters, settings, other metrics) is a row in ``facts``; what is shown lies in
-``documents`` as the finished JSON, so that a listing parses no manifest.
+milliseconds. What is open-ended (parameters, settings, other metrics) is a row in ``facts``; the settings, data,
+code and lineage of a run are a section that it shares with all runs where they are equal, a sweep's mostly. What is
+shown lies in ``documents`` as the finished JSON, so that a listing parses no manifest.
 
-No column declares a type: SQLite would convert text to numbers in comparisons ("1" = 1) where one does.
+Columns of values declare no type: SQLite would convert text to numbers in comparisons ("1" = 1) where one does. Keys
+declare theirs: an index on an untyped column cannot be searched by a typed one.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ MOMENTS: tuple[str, ...] = ("n_periods", "mean", "std", "skew", "kurtosis", "aut
 NUMBERS: tuple[str, ...] = (*(f"metrics.{name}" for name in METRIC_COLUMNS), *(f"moments.{name}" for name in MOMENTS))
 
 TAG, SYMBOL = 0, 1  # kinds of `labels`
+SHARED: tuple[str, ...] = ("settings", "data", "code", "lineage")
+"""Members of a run whose values are kept once for all runs where they are equal; `runs` has the section's number."""
 
 
 def quoted(column: str) -> str:
@@ -43,22 +47,27 @@ def quoted(column: str) -> str:
     return f'"{column}"'
 
 
-RUN_COLUMNS: tuple[str, ...] = ("run", "branch", *FIELDS, "revision", *NUMBERS)
+RUN_COLUMNS: tuple[str, ...] = ("run", "branch", *SHARED, *FIELDS, "revision", *NUMBERS)
+
+_SECTIONS = ", ".join(f"{name} INTEGER" for name in SHARED)
+_VALUES = ", ".join(map(quoted, RUN_COLUMNS[2 + len(SHARED) :]))
 
 _TABLES = f"""
 CREATE TABLE branches (branch INTEGER PRIMARY KEY, ref UNIQUE NOT NULL, tip);
-CREATE TABLE ids (run INTEGER PRIMARY KEY, branch NOT NULL, id NOT NULL, UNIQUE (branch, id));
+CREATE TABLE ids (run INTEGER PRIMARY KEY, branch INTEGER NOT NULL, id NOT NULL, UNIQUE (branch, id));
 CREATE TABLE filesets (fileset INTEGER PRIMARY KEY, names UNIQUE NOT NULL);
-CREATE TABLE folders (run INTEGER PRIMARY KEY, manifest, annotations, fileset NOT NULL);
+CREATE TABLE folders (run INTEGER PRIMARY KEY, manifest, annotations, fileset INTEGER NOT NULL);
 CREATE TABLE definitions (definition INTEGER PRIMARY KEY, json UNIQUE NOT NULL);
-CREATE TABLE runs (run INTEGER PRIMARY KEY, {", ".join(map(quoted, RUN_COLUMNS[1:]))});
-CREATE TABLE documents (run INTEGER PRIMARY KEY, json NOT NULL, crc NOT NULL, definition NOT NULL);
-CREATE TABLE names (name INTEGER PRIMARY KEY, branch NOT NULL, path NOT NULL, runs NOT NULL, UNIQUE (branch, path));
-CREATE TABLE facts (name, run, value, PRIMARY KEY (name, run)) WITHOUT ROWID;
-CREATE TABLE labels (run, kind, label, PRIMARY KEY (run, kind, label)) WITHOUT ROWID;
-CREATE TABLE revisions (run, blob, "commit", time, created_at, PRIMARY KEY (run, blob, "commit"))
+CREATE TABLE sections (section INTEGER PRIMARY KEY, branch INTEGER NOT NULL, digest NOT NULL, UNIQUE (branch, digest));
+CREATE TABLE runs (run INTEGER PRIMARY KEY, branch INTEGER NOT NULL, {_SECTIONS}, {_VALUES});
+CREATE TABLE documents (run INTEGER PRIMARY KEY, json NOT NULL, crc NOT NULL, definition INTEGER NOT NULL);
+CREATE TABLE names (name INTEGER PRIMARY KEY, branch INTEGER NOT NULL, path NOT NULL, runs NOT NULL,
+    UNIQUE (branch, path));
+CREATE TABLE facts (name INTEGER, owner INTEGER, value, PRIMARY KEY (name, owner)) WITHOUT ROWID;
+CREATE TABLE labels (run INTEGER, kind INTEGER, label, PRIMARY KEY (run, kind, label)) WITHOUT ROWID;
+CREATE TABLE revisions (run INTEGER, blob, "commit", time, created_at, PRIMARY KEY (run, blob, "commit"))
     WITHOUT ROWID;
-CREATE TABLE damaged (branch, run, problem, PRIMARY KEY (branch, run)) WITHOUT ROWID;
+CREATE TABLE damaged (branch INTEGER, run, problem, PRIMARY KEY (branch, run)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE notes USING fts5 (note, tokenize = 'unicode61 remove_diacritics 2');
 """
 
@@ -68,9 +77,11 @@ CREATE INDEX IF NOT EXISTS runs_created ON runs (branch, created_at DESC, id);
 CREATE INDEX IF NOT EXISTS runs_strategy ON runs (branch, strategy, created_at DESC, id);
 CREATE INDEX IF NOT EXISTS runs_alias ON runs (branch, alias) WHERE alias IS NOT NULL;
 CREATE INDEX IF NOT EXISTS "by metrics.sharpe_ratio" ON runs (branch, "metrics.sharpe_ratio");
-CREATE INDEX IF NOT EXISTS facts_value ON facts (name, value, run);
+CREATE INDEX IF NOT EXISTS facts_value ON facts (name, value, owner);
 CREATE INDEX IF NOT EXISTS labels_label ON labels (kind, label, run);
 """
+
+_INDEXES += "".join(f"CREATE INDEX IF NOT EXISTS runs_{name} ON runs ({name});\n" for name in SHARED)
 
 VERSION = zlib.crc32(f"{PROJECTION}{_TABLES}{_INDEXES}".encode()) & 0x7FFFFFFF
 """Kept in the file's ``user_version``: any other tables are another version, older or newer."""

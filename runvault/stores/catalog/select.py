@@ -73,7 +73,7 @@ class Query:
         place, direction = self.order.place, "DESC" if self.order.descending else "ASC"
         ties = "r.id" if self.order.column == "created_at" else _BY_TIME
         if isinstance(place, Fact) and driver is None:
-            source = f"facts f CROSS JOIN runs r ON r.run = f.run AND f.name = {self._bind(place.name)}"
+            source = f"facts f CROSS JOIN runs r ON r.{place.owner} = f.owner AND f.name = {self._bind(place.name)}"
             return self._run(
                 f"{source} WHERE {self._where} AND f.value IS NOT NULL", f"f.value {direction}, {ties}", wanted
             )
@@ -93,8 +93,8 @@ class Query:
         match place:
             case Column(column):
                 return f"r.{quoted(column)}"
-            case Fact(name):
-                return f"(SELECT value FROM facts WHERE name = {self._bind(name)} AND run = r.run)"
+            case Fact(name, owner):
+                return f"(SELECT value FROM facts WHERE name = {self._bind(name)} AND owner = r.{owner})"
             case Shown(sql):
                 return sql
         return "NULL"
