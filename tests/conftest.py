@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from machine import full_counts, git
+from machine import git
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,3 @@ def repo(tmp_path: Path) -> Path:
     git(path, "add", "strategy.py")
     git(path, "commit", "--quiet", "--message", "strategy: first")
     return path
-
-
-__all__ = ["full_counts", "git"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 import pytest
-from conftest import git
+from machine import git
 
 from runvault.stores.git.init import init_archive
 from runvault.stores.git.repository import Repository

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import full_counts
+from machine import full_counts
 
 from runvault.errors import IntegrityError
 from runvault.stores.dvc import ObjectStore, init_dvc_files

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import full_counts
 from harness import assert_sound, count_calls, needs_strace, new_archive, saved_runs, serving, spread
+from machine import full_counts
 
 pytestmark = [pytest.mark.faults, needs_strace]
 

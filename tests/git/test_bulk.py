@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import git
+from machine import git
 from support import ADA, NOON, archive_in, run_files, run_path, saves
 
 from runvault.errors import RunvaultError

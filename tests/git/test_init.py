@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import git
+from machine import git
 
 from runvault.errors import ConfigError, RunvaultError, VaultNotFoundError
 from runvault.stores.git.init import FIRST_COMMIT, check_writable, init_archive

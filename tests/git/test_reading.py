@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import git
+from machine import git
 from support import ADA, NOON, archive_in, edit_of, run_files, run_path, saves
 
 from runvault.errors import RunvaultError

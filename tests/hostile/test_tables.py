@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import full_counts
+from machine import full_counts
 
 from runvault.errors import FormatError
 from runvault.model.table import Table

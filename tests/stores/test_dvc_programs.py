@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import git
+from machine import git
 
 from runvault.stores.dvc import ObjectStore, Stored, init_dvc_files, parse_pointer, pointer_bytes
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import git
+from machine import git
 
 from runvault.errors import ArtifactMissingError, ConfigError, FormatError, IntegrityError, RunvaultError
 from runvault.stores.dvc import ObjectProblem, ObjectStore, init_dvc_files
