@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = Any
 
+# Tables with a row for something that happened in a column; the others hold what all columns of a sweep share.
+BY_COLUMN = frozenset({"orders.parquet", "trades.parquet", "equity.parquet", "logs.parquet"})
 MEDIA_TYPES = {".parquet": "application/vnd.apache.parquet", ".pkl": "application/x-python-pickle"}
 
 
@@ -87,7 +89,8 @@ def read_tables(
             continue
         try:
             content = objects.get(entry["md5"], entry["sha256"])
-            tables[name] = read_table(content, name.removesuffix(".parquet"), column=entry.get("column"))
+            column = entry.get("column") if name in BY_COLUMN else None
+            tables[name] = read_table(content, name.removesuffix(".parquet"), column=column)
         except (ArtifactMissingError, IntegrityError, FormatError) as error:
             if not missing_ok:
                 raise _with_run(error, manifest["id"], name) from error

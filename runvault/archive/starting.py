@@ -13,11 +13,13 @@ class Started:
     """What `init_archive` did.
 
     `created` is false where the branch was there already. `written` are DVC's files, written to the working tree of a
-    repository that had no DVC; they are neither staged nor committed.
+    repository that had no DVC; they are neither staged nor committed. `copies` says that the DVC cache is on another
+    file system, so that what protects its objects from deletion is a second copy instead of a link.
     """
 
     created: bool
     written: tuple[Path, ...]
+    copies: bool
 
 
 def init_archive(stores: Stores) -> Started:
@@ -32,5 +34,8 @@ def init_archive(stores: Stores) -> Started:
     from runvault.stores.git.init import init_archive as init_branch
 
     created = init_branch(stores.repository)
-    work_tree = stores.repository.work_tree
-    return Started(created, tuple(init_dvc_files(work_tree)) if work_tree is not None else ())
+    repository = stores.repository
+    # A linked worktree uses the main one's cache: worktrees come and go, and their caches with them.
+    main = repository.common_dir.parent if repository.common_dir.name == ".git" else repository.work_tree
+    written = tuple(init_dvc_files(main)) if main is not None and repository.work_tree is not None else ()
+    return Started(created, written, stores.objects.keep_takes_space())

@@ -32,6 +32,8 @@ def init(context: Context, /) -> None:
     vault, started = start_vault(context.repo, context.branch)
     for path in started.written:
         notice(f"wrote {path}, to be committed with your code")
+    if started.copies:
+        notice("the DVC cache is on another file system: objects are kept twice, to survive 'dvc gc'")
     state = "made" if started.created else "there already:"
     click.echo(f"{state} archive branch {vault.branch}")
 

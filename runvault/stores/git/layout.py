@@ -34,11 +34,10 @@ Plain `git` and plain `dvc` read everything in it:
 Archives merge as trees: different runs never conflict.
 """
 
-# Everything in the folder of a run that Git does not track is a file that DVC puts there.
+# Everything in the folder of a run that Git does not track is a file that DVC puts there; so are those in .dvc.
 _GITIGNORE = """\
-/.dvc/cache
-/.dvc/config.local
-/.dvc/tmp
+/.dvc/*
+!/.dvc/config
 /data/*/*
 !/data/*/*.dvc
 /runs/*/*/*
