@@ -1,0 +1,134 @@
+"""What a save installs is on disk, names included, before the branch moves, and the branch before the answer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from harness import needs_strace, new_archive, serving
+
+pytestmark = [pytest.mark.faults, needs_strace]
+
+CALLS = "openat,creat,write,pwrite64,rename,renameat,renameat2,link,linkat,mkdir,mkdirat,fsync,fdatasync"
+# Advice that nothing depends on: who holds the lock, how many objects wait to be packed, refs that live for one save.
+ADVISORY = re.compile(r"/runvault/(write\.(lock|holder\.json)|loose-objects)$|/refs/runvault(/|$)|\.keep$|\.idx\.lock$")
+
+STARTED = re.compile(r"^(\d+) +(\w+)\((.*)$")
+RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>(.*)$")
+DESCRIPTOR = re.compile(r"^\d+<(.*?)>")
+QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+
+
+@dataclass
+class Audit:
+    """Follows a trace: which files and names are not yet on disk, and what was promised too early."""
+
+    root: str
+    branch: str
+    unsynced_files: set[str] = field(default_factory=set)
+    unsynced_names: set[str] = field(default_factory=set)
+    early: list[str] = field(default_factory=list)
+    installed: list[str] = field(default_factory=list)
+    moved: bool = False
+    answered: bool = False
+
+    def call(self, name: str, arguments: str) -> None:
+        if not re.search(r"= \d+(<|$)", arguments):
+            return  # it failed
+        match name:
+            case "write" | "pwrite64":
+                self._wrote(arguments)
+            case "fsync" | "fdatasync":
+                self._synced(DESCRIPTOR.findall(arguments)[0])
+            case "rename" | "renameat" | "renameat2" | "link" | "linkat":
+                self._installed(*QUOTED.findall(arguments)[:2])
+            case "mkdir" | "mkdirat":
+                self._named(QUOTED.findall(arguments)[0])
+            case "openat" | "creat" if "O_CREAT" in arguments:
+                self._named(QUOTED.findall(arguments)[0])
+
+    def _wrote(self, arguments: str) -> None:
+        path = DESCRIPTOR.findall(arguments)[0]
+        if arguments.startswith("1<") and '"ack' in arguments:
+            self.answered = True
+            self._require("acknowledged", self.unsynced_files | self.unsynced_names)
+        if path.startswith(self.root):
+            self.unsynced_files.add(path)
+
+    def _synced(self, path: str) -> None:
+        self.unsynced_files.discard(path)
+        self.unsynced_names = {name for name in self.unsynced_names if str(Path(name).parent) != path}
+
+    def _named(self, path: str) -> None:
+        # A temporary name need not survive: what counts is the name that a file is given in the end.
+        if path.startswith(self.root) and not re.search(r"tmp|\.lock$", Path(path).name):
+            self.unsynced_names.add(path)
+
+    def _installed(self, old: str, new: str) -> None:
+        if not new.startswith(self.root):
+            return
+        self.installed.append(new)
+        self._require(f"installed {new}", {old} & self.unsynced_files)
+        if new.endswith(f"/refs/heads/{self.branch}"):
+            self.moved = True
+            objects = f"{self.root}/objects"
+            self._require("moved the branch", {p for p in self.unsynced_files if p.startswith(objects)})
+            self._require("moved the branch", {p for p in self.unsynced_names if p.startswith(objects)})
+        self.unsynced_names.add(new)
+
+    def _require(self, what: str, unsynced: set[str]) -> None:
+        self.early += [f"{what} before {path} was on disk" for path in sorted(unsynced) if not ADVISORY.search(path)]
+
+
+def replay(audit: Audit, trace: Path) -> None:
+    begun: dict[str, str] = {}
+    for line in trace.read_text().splitlines():
+        if match := RESUMED.match(line):
+            pid, name, rest = match.groups()
+            audit.call(name, begun.pop(pid + name, "") + rest)
+        elif match := STARTED.match(line):
+            pid, name, rest = match.groups()
+            if rest.endswith("<unfinished ...>"):
+                begun[pid + name] = rest.removesuffix("<unfinished ...>")
+            else:
+                audit.call(name, rest)
+
+
+@pytest.mark.parametrize("branch", ["runvault", "team/alpha"])
+@pytest.mark.parametrize("bulk", [False, True], ids=["single", "bulk"])
+def test_everything_is_on_disk_before_it_is_promised(repo: Path, tmp_path: Path, bulk: bool, branch: str) -> None:
+    repository = new_archive(repo, branch)
+    trace = tmp_path / "trace"
+    with serving(repository) as server:
+        outcome = server.save("audited", "-y", "-s", "64", "-o", str(trace), "-e", f"trace={CALLS}", bulk=bulk)
+    assert outcome.acknowledged
+    audit = Audit(str(repository.common_dir), branch)
+    replay(audit, trace)
+    assert (audit.moved, audit.answered) == (True, True)
+    assert len(audit.installed) >= (4 if bulk else 11)
+    assert audit.early == []
+
+
+def test_the_audit_sees_what_plain_git_leaves_out(tmp_path: Path) -> None:
+    audit = Audit("/r", "runvault")
+    trace = tmp_path / "trace"
+    trace.write_text(
+        '1 write(3</r/objects/tmp_a>, "x", 1) = 1\n'
+        '1 link("/r/objects/tmp_a", "/r/objects/ab/cd") = 0\n'
+        '1 mkdir("/r/objects/ef", 0777) = 0\n'
+        '1 rename("/r/refs/heads/runvault.lock", "/r/refs/heads/runvault") = 0\n'
+        '1 write(1<pipe:[1]>, "ack 1", 5) = 5\n'
+    )
+    replay(audit, trace)
+    assert [text.split(" before ")[0] for text in audit.early] == [
+        "installed /r/objects/ab/cd",
+        "moved the branch",
+        "moved the branch",
+        "moved the branch",
+        "acknowledged",
+        "acknowledged",
+        "acknowledged",
+        "acknowledged",
+    ]
