@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,7 +108,9 @@ def bar_length(wrapper: Any) -> pd.Timedelta | None:
     vectorbt raises for an index such as business days or quarter ends unless ``freq=`` was given.
     """
     try:
-        freq = wrapper.freq
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # vectorbt 1.2 asks pandas 3 in pandas 2's way
+            freq = wrapper.freq
     except ValueError:
         return None
     return freq if isinstance(freq, pd.Timedelta) else None

@@ -30,7 +30,7 @@ def resolve_settings(pf: Any) -> dict[str, Any]:
     """
     return {
         "freq": timedelta_text(bar_length(pf.wrapper)),
-        **_process_settings(pf),
+        **_process_settings(),
         "fillna_close": bool(pf.fillna_close),
         "trades_type": int(pf.trades_type),
         "engine": running_engine(pf.engine),
@@ -76,7 +76,7 @@ def apply_settings(pf: Any, stored: dict[str, Any]) -> None:
     They go into the portfolio's own metrics. A portfolio rebuilt under the settings it was saved with is not touched,
     and so stays equal to the saved one.
     """
-    here = _SELDOM | _process_settings(pf)
+    here = _SELDOM | _process_settings()
     wanted = _SELDOM | {name: stored[name] for name in here if name in stored}
     for name, value in wanted.items():
         if value != here[name]:
@@ -91,16 +91,21 @@ def _override(pf: Any, name: str, value: Any) -> None:
             pf.metrics[metric][name] = argument
 
 
-def _process_settings(pf: Any) -> dict[str, Any]:
-    given = pf.stats_defaults["settings"]
-    defaults = dict(vectorbt_settings["returns"]["defaults"]) | given
-    year = given.get("year_freq")
+def _process_settings() -> dict[str, Any]:
+    # What pf.stats_defaults merges; it raises itself where the index has no fixed frequency
+    given = {"year_freq": vectorbt_settings["returns"]["year_freq"], **_stats_settings()}
+    defaults = {**vectorbt_settings["returns"]["defaults"], **given}
+    year = given["year_freq"]
     seldom = {name: defaults.get(name, default) for name, default in _SELDOM.items()}
     return {
         "year_freq": None if year is None else timedelta_text(freq_to_timedelta(year)),
         "risk_free": float(defaults["risk_free"]),
         **{name: value for name, value in seldom.items() if value != _SELDOM[name]},
     }
+
+
+def _stats_settings() -> dict[str, Any]:
+    return dict(vectorbt_settings["portfolio"]["stats"].get("settings", {}))
 
 
 def _timedelta(text: Any) -> pd.Timedelta:
