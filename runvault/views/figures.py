@@ -73,8 +73,7 @@ def equity_figure(curves: Sequence[Curve], *, benchmark: bool = False) -> Figure
             _add_benchmark(figure, line)
     figure.update_yaxes(title="account value", row=1, col=1, **_value_axis([line.frame["value"] for line in lines]))
     figure.update_yaxes(title="drawdown", row=2, col=1, tickformat=".0%")
-    widest = max((len(line.name) for line in lines), default=0)
-    figure.update_layout(**_layout(height=620), hovermode="x unified", legend_entrywidth=7 * widest)
+    figure.update_layout(**_layout(height=620), hovermode="x unified")
     return figure
 
 
@@ -241,6 +240,6 @@ def _layout(height: int) -> dict[str, Json]:
         "margin": {"l": 64, "r": 16, "t": 36, "b": 44},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "legend": {"orientation": "h", "y": 1.03, "yanchor": "bottom", "x": 0},
+        "legend": {"orientation": "h", "y": 1.03, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
         "font": {"family": "system-ui, sans-serif", "size": 13},
     }

@@ -39,7 +39,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: plain text, and how it is set (``number``, ``id`` or nothing)."""
+    """A cell of a table: plain text, and how it is set (``number``, ``id``, ``wide`` or nothing)."""
 
     text: str
     kind: str = ""
@@ -78,7 +78,7 @@ def leaderboard(runs: Sequence[Run], metrics: Sequence[str] = LEADERBOARD) -> st
             Cell(run["short_id"], "id"),
             Cell(run["strategy"]),
             Cell(show_value(run["symbols"])),
-            Cell(show_pairs(run["params"])),
+            Cell(show_pairs(run["params"]), "wide"),
             *(Cell(_metric(name, run["metrics"].get(name)), "number") for name in metrics),
         ]
         for place, run in enumerate(runs, 1)
