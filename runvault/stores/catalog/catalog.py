@@ -16,7 +16,7 @@ import orjson
 from runvault.model.query import Selection
 from runvault.model.source import ArchiveSource
 from runvault.stores.catalog.files import CatalogFile, Damaged, Unwritable, build
-from runvault.stores.catalog.names import Names
+from runvault.stores.catalog.names import Names, encodable
 from runvault.stores.catalog.refresh import refresh_branch, tip_of
 from runvault.stores.catalog.schema import MOMENTS, SYMBOL, TAG, create_index, quoted
 from runvault.stores.catalog.select import Query
@@ -159,7 +159,7 @@ class Catalog:
         sql = "SELECT i.run FROM ids i JOIN runs USING (run) WHERE i.branch = ? AND i.id = ?"
 
         def find(db: sqlite3.Connection) -> dict[str, Json] | None:
-            row = db.execute(sql, (_branch(db, ref), run)).fetchone()
+            row = db.execute(sql, (_branch(db, ref), _asked(run))).fetchone()
             return next(_documents(db, [row[0]]), None) if row else None
 
         return self._ask(find)
@@ -193,19 +193,17 @@ class Catalog:
 
     def _ids(self, ref: str, prefix: str, seed: int | None, limit: int | None, exists: str) -> list[str]:
         sql = (
-            "SELECT i.id FROM ids i WHERE i.branch = ? AND i.id >= ? AND i.id < ?"
-            f" AND {exists} (SELECT 1 FROM runs r WHERE r.run = i.run) AND (?4 IS NULL OR substr(i.id, 66) = ?4)"
-            " ORDER BY i.id LIMIT ?5"
+            "SELECT i.id FROM ids i WHERE i.branch = ?1 AND i.id >= ?2 AND i.id < ?2 || 'g'"
+            f" AND {exists} (SELECT 1 FROM runs r WHERE r.run = i.run) AND (?3 IS NULL OR substr(i.id, 66) = ?3)"
+            " ORDER BY i.id LIMIT ?4"
         )
-        sql = sql.replace("branch = ? AND i.id >= ? AND i.id < ?", "branch = ?1 AND i.id >= ?2 AND i.id < ?3")
-        wanted = -1 if limit is None else limit
-        text = None if seed is None else str(seed)
-        return self._ask(lambda db: _firsts(db, sql, (_branch(db, ref), prefix, prefix + "g", text, wanted)))
+        values = (_asked(prefix), None if seed is None else str(seed), -1 if limit is None else limit)
+        return self._ask(lambda db: _firsts(db, sql, (_branch(db, ref), *values)))
 
     def by_alias(self, ref: str, name: str) -> str | None:
         """Return the id of the run that is called so; of the newest, should there be several."""
         sql = "SELECT id FROM runs WHERE branch = ? AND alias = ? ORDER BY created_at DESC, id LIMIT 1"
-        found = self._ask(lambda db: _firsts(db, sql, (_branch(db, ref), name)))
+        found = self._ask(lambda db: _firsts(db, sql, (_branch(db, ref), _asked(name))))
         return found[0] if found else None
 
     def complete(self, ref: str, beginning: str, limit: int = 100) -> list[str]:
@@ -224,7 +222,7 @@ class Catalog:
             'SELECT lower(hex(v.blob)), lower(hex(v."commit")), v.created_at FROM ids i JOIN revisions v USING (run)'
             ' WHERE i.branch = ? AND i.id = ? ORDER BY v.created_at, v.blob, v.time, v."commit"'
         )
-        rows = self._ask(lambda db: db.execute(sql, (_branch(db, ref), run)).fetchall())
+        rows = self._ask(lambda db: db.execute(sql, (_branch(db, ref), _asked(run))).fetchall())
         first = {blob: (commit, time) for blob, commit, time in reversed(rows)}
         order = dict.fromkeys(blob for blob, _, _ in rows)
         return [Revision(place, blob, *first[blob]) for place, blob in enumerate(order, 1)]
@@ -268,6 +266,11 @@ def _branch(db: sqlite3.Connection, ref: str) -> int:
     """Return a branch's number; 0, which no branch has, for one that is not known."""
     row = db.execute("SELECT branch FROM branches WHERE ref = ?", (ref,)).fetchone()
     return int(row[0]) if row else 0
+
+
+def _asked(text: str) -> str | None:
+    """Return a text to look for; NULL, which equals nothing, for what is no Unicode."""
+    return text if encodable(text) else None
 
 
 def _firsts(db: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[str]:

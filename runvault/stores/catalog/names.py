@@ -114,9 +114,10 @@ class Names:
 
         said = {_as_said(known): None for known in self.paths()}
         said.update(dict.fromkeys([*FIELD_NAMES, *(f"moments.{name}" for name in MOMENTS)]))
-        near = difflib.get_close_matches(path, said, n=3, cutoff=0.6)
-        if not near:  # 'fast' for 'params.sma.fast', 'fees' for 'settings.fees'
-            near = [known for known in said if known.rpartition(".")[2] == path.rpartition(".")[2]][:3]
+        leaf = path.rpartition(".")[2]  # 'fees' means 'settings.fees', 'settings.fast' means 'params.fast'
+        near = [known for known in said if known.rpartition(".")[2] == leaf]
+        near += [known for known in difflib.get_close_matches(path, said, n=3) if known not in near]
+        near = near[:3]
         hint = f"did you mean {' or '.join(near)}?" if near else f"names are metrics, params, {_SECTIONS} and fields"
         return ConfigError(f"no run has {_shown(path)}", hint)
 
@@ -128,3 +129,12 @@ def _as_said(path: str) -> str:
 
 def _shown(path: str) -> str:
     return ascii(path if len(path) <= 80 else path[:77] + "...")
+
+
+def encodable(text: str) -> bool:
+    """Return whether a text is Unicode; what a shell passed in other bytes equals no text of the archive."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from runvault.errors import ConfigError
 from runvault.model.query import All, Condition, Selection, normalise_time, parse_condition
 from runvault.stores.catalog.conditions import FALSE, Binder, Compiler, Driver, all_of, any_of, driver_of, label_driver
-from runvault.stores.catalog.names import Column, Fact, Labels, Names, Place, Shown
+from runvault.stores.catalog.names import Column, Fact, Labels, Names, Place, Shown, encodable
 from runvault.stores.catalog.schema import NEVER_NULL, SYMBOL, TAG, index_of, quoted
 
 FEW = 1_000  # as many rows by number cost about as much as finding 50 of them in order
@@ -101,7 +101,7 @@ class Query:
 
     def _order(self, sort: str) -> Order:
         field = sort.removeprefix("-")
-        if not _encodable(field):
+        if not encodable(field):
             raise ConfigError(f"no run has {field!a}")
         place = self._names.resolve(field)
         if isinstance(place, Labels):
@@ -133,8 +133,8 @@ class Query:
         parts = []
         for column, text in (("strategy", selection.strategy), ("engine", selection.engine)):
             if text is not None:
-                parts.append(f"r.{quoted(column)} = {self._bind(text)}" if _encodable(text) else FALSE)
-        if selection.strategy is not None and _encodable(selection.strategy):
+                parts.append(f"r.{quoted(column)} = {self._bind(text)}" if encodable(text) else FALSE)
+        if selection.strategy is not None and encodable(selection.strategy):
             self._drivers.append(
                 Driver("SELECT run FROM runs WHERE branch = ? AND strategy = ?", (self._branch, selection.strategy))
             )
@@ -174,7 +174,7 @@ class Query:
         return parts
 
     def _label(self, kind: int, label: str, *, drives: bool = False) -> str:
-        if not _encodable(label):
+        if not encodable(label):
             return FALSE
         if drives:
             self._drivers.append(label_driver(kind, label))
@@ -241,12 +241,3 @@ def match_of(words: str) -> str | None:
     """
     text = "".join(char if char.isalnum() else " " for char in words)
     return " ".join(f'"{word}"' for word in text.split()) or None
-
-
-def _encodable(text: str) -> bool:
-    """Return whether a text is Unicode; what a shell passed in other bytes equals no text of the archive."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
