@@ -17,10 +17,10 @@ import pytz
 
 Builder = Callable[[], Any]
 
-FREQUENCIES = (
-    "B W W-WED MS ME BMS BME QS QE QE-FEB BQE YS YE BYE SME WOM-2TUE "  # of no fixed length
-    "D 2D h 4h min 5min 15min 30s s 100ms us"
-).split()
+FREQUENCIES = [
+    *("B", "W", "W-WED", "MS", "ME", "BMS", "BME", "QS", "QE", "QE-FEB", "BQE", "YS", "YE", "BYE", "SME", "WOM-2TUE"),
+    *("D", "2D", "h", "4h", "min", "5min", "15min", "30s", "s", "100ms", "us"),
+]
 ZONES = {
     "UTC": "UTC",
     "Berlin": "Europe/Berlin",
@@ -134,7 +134,11 @@ def _shapes() -> None:
         for shape, close in closes.items():
             _add(f"{kind}, {shape}", build, close)
         _add(f"{kind}, unnamed", build, one.rename(None))
-        _add(f"{kind}, tz-aware intraday", build, one.set_axis(pd.date_range("2021", periods=len(one), freq="h", tz="UTC")))
+        _add(
+            f"{kind}, tz-aware intraday",
+            build,
+            one.set_axis(pd.date_range("2021", periods=len(one), freq="h", tz="UTC")),
+        )
         for grouping, options in {
             "grouped": {"group_by": True},
             "in three groups": {"group_by": np.array([0, 0, 1, 1, 1, 2])},
@@ -153,7 +157,14 @@ def _directions() -> None:
             _add(f"{direction} signals, {shape}", from_signals, close, direction=direction)
             _add(f"{direction} orders, {shape}", from_orders, close, direction=direction)
             _add(f"{direction} holding, {shape}", from_holding, close, direction=direction)
-        _add(f"{direction} sharing cash", from_signals, prices("ABC"), direction=direction, group_by=True, cash_sharing=True)
+        _add(
+            f"{direction} sharing cash",
+            from_signals,
+            prices("ABC"),
+            direction=direction,
+            group_by=True,
+            cash_sharing=True,
+        )
         _add(f"{direction} by numba", from_signals, direction=direction, engine="numba")
 
 
@@ -296,7 +307,14 @@ def _cash_and_frequency() -> None:
     for mode in ("auto", "autoalign"):
         for shape, close in {"one": prices("A")["A"], "two": prices()}.items():
             _add(f"init_cash {mode}, {shape}", from_signals, close, init_cash=mode, size=1.0)
-            _add(f"init_cash {mode}, short, {shape}", from_signals, close, init_cash=mode, size=1.0, direction="shortonly")
+            _add(
+                f"init_cash {mode}, short, {shape}",
+                from_signals,
+                close,
+                init_cash=mode,
+                size=1.0,
+                direction="shortonly",
+            )
         _add(f"init_cash {mode}, grouped", from_signals, init_cash=mode, size=1.0, group_by=True)
     for name, freq in {
         "text": "2h",
@@ -325,10 +343,19 @@ def _selections() -> None:
         "columns turned": lambda pf: pf.iloc[[2, 0]],
     }.items():
         _add(f"selected {name}", lambda select=select: select(from_signals(prices("ABCD"), log=True)))
-        _add(f"selected {name} of calls", lambda select=select: select(from_signals(prices("ABCD"), attach_call_seq=True)))
+        _add(
+            f"selected {name} of calls",
+            lambda select=select: select(from_signals(prices("ABCD"), attach_call_seq=True)),
+        )
     for sharing in (False, True):
-        _add(f"selected group, sharing {sharing}", lambda s=sharing: from_signals(prices("ABCD"), cash_sharing=s, **many).iloc[1])
-        _add(f"selected groups, sharing {sharing}", lambda s=sharing: from_signals(prices("ABCD"), cash_sharing=s, **many).iloc[[0, 1]])
+        _add(
+            f"selected group, sharing {sharing}",
+            lambda s=sharing: from_signals(prices("ABCD"), cash_sharing=s, **many).iloc[1],
+        )
+        _add(
+            f"selected groups, sharing {sharing}",
+            lambda s=sharing: from_signals(prices("ABCD"), cash_sharing=s, **many).iloc[[0, 1]],
+        )
     _add("regrouped", lambda: from_signals(prices("ABCD")).regroup([0, 0, 1, 1]))
     _add("after stats", _after_stats)
     _add("after a pickle", lambda: _pickled(from_signals(prices("ABCD"), group_by=True)))
@@ -399,9 +426,16 @@ def _refused() -> None:
             "prices of objects": (objects, "prices of dtype object"),
             "prices of booleans": (lambda: direct(from_signals(), close=prices() > 100), "prices of dtype bool"),
             "complex prices": (complex_prices, "prices of dtype complex128"),
+            "cash of a column missing": (
+                lambda: direct(from_signals(), init_cash=100.0),
+                "an init_cash for 1 of 2 columns",
+            ),
             "integer cash": (lambda: direct(from_signals(), init_cash=5), "an integer init_cash of 5"),
             "a zone without a name": (lambda: from_signals(prices("AB", local)), "a time zone without a name"),
-            "a frequency without text": (lambda: from_signals(prices("AB", months)), "an index frequency that has no text"),
+            "a frequency without text": (
+                lambda: from_signals(prices("AB", months)),
+                "an index frequency that has no text",
+            ),
             "records of another dtype": (other_records, "another dtype"),
             "a bar outside": (outside("idx", 10**6), "outside the table of 60 bars and 2 columns"),
             "a column below": (outside("col", -5), "outside the table of 60 bars and 2 columns"),
@@ -409,5 +443,15 @@ def _refused() -> None:
     )
 
 
-for _fill in (_shapes, _directions, _signal_options, _indexes, _columns, _sweeps, _cash_and_frequency, _selections, _refused):
+for _fill in (
+    _shapes,
+    _directions,
+    _signal_options,
+    _indexes,
+    _columns,
+    _sweeps,
+    _cash_and_frequency,
+    _selections,
+    _refused,
+):
     _fill()

@@ -91,7 +91,7 @@ def floats(values: Any) -> Array:
     >>> floats([-0.0]).tobytes() == floats([0.0]).tobytes()
     True
     """
-    array = np.array(values)
+    array = np.array(values, order="C")
     array = array.astype("<c16").view("<f8") if array.dtype.kind == "c" else array.astype("<f8")
     array += 0.0
     array[np.isnan(array)] = np.nan

@@ -15,6 +15,7 @@ from runvault.engines.vectorbt.curves import equity_table, trades_table
 from runvault.engines.vectorbt.digest import portfolio_digest, raw_digest, results_digest
 from runvault.engines.vectorbt.inputs import find_unsafe_records, read_inputs
 from runvault.engines.vectorbt.pickles import dump_pickle
+from runvault.engines.vectorbt.prices import close_2d
 from runvault.engines.vectorbt.settings import running_engine
 from runvault.engines.vectorbt.statistics import Summary, summarise
 from runvault.engines.vectorbt.window import price_data, window_of
@@ -28,8 +29,8 @@ def extract(pf: Any) -> Result:
     """Return what is archived of a portfolio.
 
     A portfolio that cannot be rebuilt is extracted all the same; ``portfolio["rebuildable"]`` is then False and a
-    warning has the reason. Records that point outside the table are kept out of compiled code: statistics, equity and
-    trades are then absent.
+    warning has the reason. Records that point outside the table, and prices that are no numbers, are kept out of
+    compiled code: statistics, equity and trades are then absent.
 
     Raises
     ------
@@ -80,11 +81,16 @@ def packages(backend: str) -> dict[str, str]:
     return versions
 
 
+def find_unknown_prices(pf: Any) -> str | None:
+    """Return why vectorbt cannot compute with the portfolio's prices, None where it can."""
+    dtype = close_2d(pf).dtype
+    return None if dtype.kind in "fiu" else f"prices of dtype {dtype}"
+
+
 def _numbers(pf: Any) -> tuple[Summary, Mapping[str, Table], bytes]:
     """Return statistics, equity and trades, and the digest; as far as they can be computed safely."""
-    unsafe = find_unsafe_records(pf)
-    if unsafe or not all(pf.wrapper.shape_2d):
-        reason = unsafe or "no bars"
+    reason = find_unsafe_records(pf) or find_unknown_prices(pf) or (None if all(pf.wrapper.shape_2d) else "no bars")
+    if reason:
         return Summary((), {}, {}, {}, (f"nothing was computed: {reason}",)), {}, raw_digest(pf)
     derived = {"equity.parquet": equity_table(pf), "trades.parquet": trades_table(pf)}
     return summarise(pf), derived, portfolio_digest(pf)

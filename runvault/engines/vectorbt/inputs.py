@@ -41,14 +41,23 @@ def read_inputs(pf: Any) -> Inputs:
 
 
 def find_unsafe_records(pf: Any) -> str | None:
-    """Return why vectorbt's compiled code must not see this portfolio's records, None where it may."""
+    """Return why vectorbt's compiled code must not see this portfolio's records or cash, None where it may."""
     n_bars, n_columns = pf.wrapper.shape_2d
     try:
         records.check_records(pf.order_records, order_dt, n_bars, n_columns, "order")
         records.check_records(pf.log_records, log_dt, n_bars, n_columns, "log")
+        check_cash(pf)
     except NotRebuildableError as error:
         return str(error)
     return None
+
+
+def check_cash(pf: Any) -> None:
+    """Refuse initial cash that is not given for each column, or each group that shares it."""
+    given = arguments.cash_length(pf._init_cash)
+    wanted = len(np.unique(pf.wrapper.grouper.get_groups())) if pf.cash_sharing else pf.wrapper.shape_2d[1]
+    if given not in (None, wanted):
+        raise NotRebuildableError(f"an init_cash for {given} of {wanted} columns or groups")
 
 
 class _Gathering:
@@ -109,15 +118,12 @@ class _Gathering:
         self.member["columns"] = self.arrays.store(labels.describe(self.pf.wrapper.columns), "columns")
 
     def _cash(self) -> None:
-        cash = self.pf._init_cash
-        self.member["init_cash"] = arguments.describe_cash(cash, self.arrays)
+        self.member["init_cash"] = arguments.describe_cash(self.pf._init_cash, self.arrays)
         if type(self.pf.cash_sharing) is not bool:
             raise NotRebuildableError("a cash_sharing that is not a bool")
         if self.pf.cash_sharing:
             self.member["cash_sharing"] = True
-        wanted = len(np.unique(self._groups())) if self.pf.cash_sharing else self.n_columns
-        if arguments.cash_length(cash) not in (None, wanted):
-            raise NotRebuildableError(f"an init_cash for {arguments.cash_length(cash)} of {wanted} columns or groups")
+        check_cash(self.pf)
 
     def _grouping(self) -> None:
         group_by = self.pf._wrapper.config["group_by"]

@@ -78,10 +78,8 @@ def interval_of(wrapper: Any) -> str | None:
     """
     length = bar_length(wrapper)
     if length is not None and length > pd.Timedelta(0):
-        text = to_offset(length).freqstr
-        return text if text[0].isdigit() else f"1{text}"
-    freq = getattr(wrapper.index, "freq", None)
-    return freq.freqstr if freq is not None else getattr(wrapper.index, "inferred_freq", None)
+        return _fixed_interval(length)
+    return getattr(wrapper.index, "freqstr", None) or getattr(wrapper.index, "inferred_freq", None)
 
 
 def symbols_of(columns: pd.Index) -> tuple[str, ...]:
@@ -115,6 +113,14 @@ def asset_level(columns: pd.Index) -> int | None:
             return level
     last = columns.nlevels - 1
     return last if columns.names[last] is None and _is_text(columns, last) else None
+
+
+def _fixed_interval(length: pd.Timedelta) -> str:
+    days, rest = divmod(length, pd.Timedelta(days=1))
+    if not rest:
+        return f"{days}D"
+    text = to_offset(length).freqstr
+    return text if text[0].isdigit() else f"1{text}"
 
 
 def _is_text(columns: pd.Index, level: int) -> bool:
