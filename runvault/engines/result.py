@@ -32,16 +32,16 @@ class Window:
 class Statistic:
     """One row of stats.parquet: a statistic exactly as the engine gave it, in the engine's own unit.
 
-    `value` is None for timestamps and durations, which live in `value_ns` (nanoseconds; None is NaT), and for labels,
-    which live in `text` (JSON that keeps the type: the first bar of an index that is not of time). A float NaN stays
-    NaN. `column` is None for the statistic of the whole portfolio, else the label of the column or group as text;
+    `value` is None for timestamps and durations, which live in `value_ns` (nanoseconds; None is NaT), and where `text`
+    is given: JSON, with its type, of what is neither number nor time (the first bar of an index of text). A float NaN
+    stays NaN. `column` is None for the statistic of the whole portfolio, else the label of the column or group as text;
     `series` is the name, as JSON, of the Series in which the engine gave the statistic.
     """
 
     column: str | None
     name: str
     label: str
-    unit: str  # fraction, %, money, count, ratio, timestamp, duration, label
+    unit: str  # fraction, %, money, count, ratio, timestamp, duration
     value: float | None
     value_ns: int | None = None
     tz: str | None = None

@@ -10,6 +10,7 @@ import numpy as np
 from runvault.engines.vectorbt.accounts import benchmark_at_close, cash_and_position, value_at_close
 from runvault.engines.vectorbt.exits import Trade, exit_trades
 from runvault.engines.vectorbt.stored import Account, read_accounts, times_of
+from runvault.errors import MetricInputError
 from runvault.model.table import Array, Table
 
 if TYPE_CHECKING:
@@ -24,10 +25,17 @@ def equity_table(pf: Any) -> Table:
     Table
         `time`, `column` (the place of the column or group), `value`, `cash` and `benchmark` at the bar's close, in
         account currency. Times are those of prices.parquet; bar numbers where rows have several levels of labels.
+
+    Raises
+    ------
+    MetricInputError
+        The engine cannot compute it: prices or records are of a type that it does not take.
     """
-    times, zone = _times(pf)
-    curves = [_two_dimensional(curve) for curve in (pf.value(), pf.cash(), pf.benchmark_value())]
-    return _equity(times, zone, *curves)
+    try:
+        curves = [_two_dimensional(curve()) for curve in (pf.value, pf.cash, pf.benchmark_value)]
+    except Exception as error:  # prices that are no numbers, records of another dtype: each engine raises its own
+        raise MetricInputError(f"no equity curve can be computed: {error}") from error
+    return _equity(*_times(pf), *curves)
 
 
 def trades_table(pf: Any) -> Table:
@@ -38,11 +46,18 @@ def trades_table(pf: Any) -> Table:
     Table
         The engine's records field by field. `column` is the place of the asset, in grouped portfolios too; `return` is
         a fraction of the entry value; `direction` is 0 for long, 1 for short, `status` 0 for open, 1 for closed. An
-        open trade ends at the last bar's close.
+        open trade ends at the last bar's close, NaN where that is a gap.
+
+    Raises
+    ------
+    MetricInputError
+        As of `equity_table`.
     """
-    times, zone = _times(pf)
-    records = pf.trades.values
-    return _trades({name: np.ascontiguousarray(records[field]) for name, field in _FIELDS.items()}, times, zone)
+    try:
+        records = pf.trades.values
+    except Exception as error:  # as above
+        raise MetricInputError(f"no trades can be computed: {error}") from error
+    return _trades({name: np.ascontiguousarray(records[field]) for name, field in _FIELDS.items()}, *_times(pf))
 
 
 def equity_from_tables(tables: PortfolioTables) -> Table:

@@ -24,7 +24,10 @@ NAT = int(np.iinfo(np.int64).min)
 
 @dataclass(frozen=True)
 class Measure:
-    """One statistic of all columns: numbers in `values`, times in `ns`, labels in `texts`; the other two are None."""
+    """One statistic of all columns: numbers in `values`, times in `ns`, labels in `texts`; the other two are None.
+
+    A label is JSON that keeps the type: the first bar of an index that is not of time, a metric that is a text.
+    """
 
     metric: Metric
     label: str
@@ -37,7 +40,7 @@ class Measure:
     @property
     def is_metric(self) -> bool:
         """Tell whether the manifest has it among its metrics: times of the calendar and labels are none."""
-        return self.unit not in ("timestamp", "label") and self.metric.unit != "timestamp"
+        return self.texts is None and "timestamp" not in (self.unit, self.metric.unit)
 
     def numbers(self) -> list[Number]:
         """Return each column's metric, as `runvault.model.metrics.to_metric` would give it."""
@@ -211,10 +214,10 @@ def _statistic(row: dict[str, Any]) -> Statistic:
         value = row.get(name)
         if not isinstance(value, kind) and (value is not None or name in _REQUIRED):
             raise FormatError(f"stats.parquet: {name} holds a {type(value).__name__}")
-    timed = row["unit"] in ("timestamp", "duration")
-    if timed or row["unit"] == "label":
+    is_time, is_label = row["unit"] in ("timestamp", "duration"), row.get("text") is not None
+    if is_time or is_label:
         row["value"] = None
-    if not timed or row["value_ns"] == NAT:
+    if not is_time or is_label or row["value_ns"] == NAT:
         row["value_ns"] = None
     return Statistic(**row)
 

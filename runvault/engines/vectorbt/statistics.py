@@ -222,7 +222,8 @@ def _measure(label: str, values: pd.Series, end: Any = None, *, cut: bool = Fals
         metric = metric_of_label(label, 0 if kind in "iu" else 0.0, in_bars=unit == "duration")
         return Measure(metric, label, metric.engine_unit, values=values.to_numpy(np.float64))
     texts = (encode_label(end),) * len(values) if end is not None else tuple(encode_label(value) for value in values)
-    return Measure(metric_of_label(label, None), label, "label", texts=texts)
+    metric = metric_of_label(label, None)
+    return Measure(metric, label, metric.engine_unit, texts=texts)
 
 
 _CUT = ("Avg Winning Trade Duration", "Avg Losing Trade Duration")
@@ -249,8 +250,8 @@ def _engine_value(row: Statistic, *, is_mean: bool) -> Any:
     """Return a statistic's value with the type it has in vectorbt's Series."""
     import pandas as pd
 
-    if row.unit == "label":
-        return decode_label(row.text or "null")
+    if row.text is not None:
+        return decode_label(row.text)
     if row.unit in ("timestamp", "duration"):
         if row.value_ns is None:
             return pd.NaT
