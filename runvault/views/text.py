@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from tabulate import tabulate
 
+from runvault.model.metrics import METRICS
 from runvault.views.inert import inert
 from runvault.views.values import UNDEFINED, show_field, show_pairs, show_value
 
@@ -108,7 +109,9 @@ def _config_rows(run: Mapping[str, Json]) -> list[tuple[str, str]]:
 
 
 def _metric_rows(run: Mapping[str, Json]) -> list[tuple[str, str]]:
-    return [(inert(name), show_field(name, value)) for name, value in run["metrics"].items()]
+    order = {name: place for place, name in enumerate(METRICS)}
+    names = sorted(run["metrics"], key=lambda name: (order.get(name, len(order)), name))
+    return [(inert(name), show_field(name, run["metrics"][name])) for name in names]
 
 
 def _environment_rows(manifest: Mapping[str, Json]) -> list[tuple[str, str]]:
