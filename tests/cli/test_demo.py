@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SINGLES, SWEPT = 8, 1128
+ARCHIVE = "refs/heads/runvault"  # in full: the package's folder has the branch's name
 
 pytestmark = [
     pytest.mark.engine,
@@ -38,14 +39,14 @@ class Demo:
         return self.printed
 
     def tip(self) -> str:
-        return self.run("git", "rev-parse", "refs/heads/runvault").strip()
+        return self.run("git", "rev-parse", ARCHIVE).strip()
 
     def runs(self) -> set[str]:
-        names = self.run("git", "ls-tree", "-r", "--name-only", "runvault", "runs/").split()
+        names = self.run("git", "ls-tree", "-r", "--name-only", ARCHIVE, "runs/").split()
         return {name.split("/")[2] for name in names if name.endswith("/manifest.json")}
 
     def kinds(self) -> list[str]:
-        return self.run("git", "log", "--format=%(trailers:key=Kind,valueonly,separator=)", "runvault").split()
+        return self.run("git", "log", "--format=%(trailers:key=Kind,valueonly,separator=)", ARCHIVE).split()
 
     def status(self) -> str:
         return self.run("git", "status", "--porcelain")
