@@ -114,8 +114,17 @@ class Run:
 
         return to_frame(orders_of(self._stores, self.manifest))
 
-    def portfolio(self) -> Any:
+    def portfolio(self, *, pickle: bool = False, trust: str | None = None) -> Any:
         """Return a new ``vectorbt.Portfolio``, equal to the saved one, rebuilt from prices and orders.
+
+        Parameters
+        ----------
+        pickle : bool
+            Load the engine's own dump instead, for a portfolio that cannot be rebuilt. Loading a pickle runs what it
+            holds.
+        trust : str, optional
+            With `pickle`: the SHA-256 of the dump, as ``run.artifacts["portfolio.pkl"]`` gives it. Saying it is your
+            word that you know where the file comes from.
 
         Raises
         ------
@@ -123,8 +132,26 @@ class Run:
             It cannot be rebuilt; the message gives the reason recorded at save.
         ArtifactMissingError
             Its tables are not in the DVC cache.
+        UntrustedPickleError
+            `pickle` without the right `trust`.
         """
+        if pickle:
+            return self._unpickled(trust)
         from runvault.archive.curves import portfolio_tables
         from runvault.engines.vectorbt.rebuild import rebuild
 
         return rebuild(portfolio_tables(self._stores, self.manifest))
+
+    def _unpickled(self, trust: str | None) -> Any:
+        from runvault.engines.vectorbt.pickles import load_pickle
+        from runvault.errors import UntrustedPickleError
+
+        content = self.file("portfolio.pkl")
+        entry = self.manifest["artifacts"]["portfolio.pkl"]
+        if trust != entry["sha256"]:
+            raise UntrustedPickleError(
+                f"portfolio.pkl of run {self.short_id} would have to be unpickled, which runs what it holds",
+                hint=f"if you trust its author, say trust={entry['sha256']!r}",
+            )
+        portfolio = load_pickle(content)
+        return portfolio if entry.get("column") is None else portfolio.iloc[entry["column"]]
