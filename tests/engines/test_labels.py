@@ -1,5 +1,7 @@
 import datetime
 import json
+import subprocess
+import sys
 import zoneinfo
 
 import dateutil.tz
@@ -192,3 +194,9 @@ def test_hostile_descriptions_are_refused(spec):
 def test_a_table_without_the_needed_columns_is_refused():
     with pytest.raises(FormatError, match=r"labels\.parquet"):
         pool.read_pool(Table({"array": np.array(["columns"], dtype=object)}))
+
+
+def test_importing_the_room_imports_nothing_heavy():
+    code = "import sys, runvault.engines.vectorbt; print({'vectorbt', 'pandas', 'numba', 'pyarrow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

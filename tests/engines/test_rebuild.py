@@ -81,7 +81,9 @@ def test_a_portfolio_is_rebuilt_equal(name):
     assert_same_portfolio(built(name), rebuilt_by_name(name))
 
 
-@pytest.mark.parametrize(("name", "column"), [(name, column) for name, all_ in SWEEP_COLUMNS.items() for column in all_])
+@pytest.mark.parametrize(
+    ("name", "column"), [(name, column) for name, all_ in SWEEP_COLUMNS.items() for column in all_]
+)
 def test_one_column_of_a_sweep_is_rebuilt_as_vectorbt_selects_it(name, column):
     pf = built(name)
     grouped = pf.wrapper.get_ndim() == 1
@@ -158,7 +160,14 @@ def test_orders_are_the_records_field_by_field():
     pf, table = built("signals, two"), stored("signals, two").tables["orders.parquet"]
     assert list(table.columns) == ["id", "column", "bar", "time", "size", "price", "fees", "side"]
     readable = pf.orders.records
-    for name, field in {"id": "id", "column": "col", "bar": "idx", "size": "size", "price": "price", "side": "side"}.items():
+    for name, field in {
+        "id": "id",
+        "column": "col",
+        "bar": "idx",
+        "size": "size",
+        "price": "price",
+        "side": "side",
+    }.items():
         np.testing.assert_array_equal(table.columns[name], readable[field])
     np.testing.assert_array_equal(table.columns["time"], pf.wrapper.index[readable["idx"]].to_numpy())
 
@@ -361,6 +370,7 @@ def test_orders_outside_the_table_never_reach_compiled_code(changes):
         {"cash_sharing": True, "group_by": [0, 1, 2]},
         {"group_by": {"array": {"kind": "int64", "values": [[0, 0]]}, "dtype": "V900000000"}},
         {"group_by": {"index": {}}},
+        {"group_by": "a level of labels that have none"},
         {"freq": {"timedelta": "x"}},
         {"freq": {"offset": "zzz"}},
         {"freq": {"weeks": 1, "fold": 3}},

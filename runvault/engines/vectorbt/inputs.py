@@ -1,4 +1,27 @@
-"""A portfolio as what its constructor takes: the manifest's ``portfolio`` member, and tables."""
+"""A portfolio as what its constructor takes: the manifest's ``portfolio`` member, and tables.
+
+=================  ===========================================================================================
+member             what it says; members after `init_cash` are left out where they are vectorbt's defaults
+=================  ===========================================================================================
+``format``         ``vbt-portfolio/1``
+``vectorbt``       the version that made the portfolio
+``shape``          bars, or bars and columns
+``rebuildable``    false with a ``reason``; then only the members above and ``settings`` follow
+``index``          row labels as `labels` describes them; their values lie in ``prices.parquet``
+``columns``        column labels, likewise; more than 100 values lie in ``labels.parquet`` (`pool`)
+``init_cash``      a number, ``{"float64"}``, ``{"each", "n"}``, ``{"values"}``, ``auto`` or ``align``
+``price_of``       ``{"tile": n}``, ``{"repeat": n}`` or ``{"values"}``: which ``price_<n>`` a column is valued at
+``price_dtype``    where it is not float64
+``cash_sharing``   true
+``group_by``       as it was given, with container and dtype
+``freq``           as it was given: text, or an object that keeps the type
+``wrapper``        options of the ArrayWrapper
+``fillna_close``   as given, and so ``trades_type`` and ``engine``
+``logs``           true: ``logs.parquet`` has the log records
+``call_seq``       dtype and dimensions of the call sequence in ``calls.parquet``
+``settings``       the resolved values that moved the statistics
+=================  ===========================================================================================
+"""
 
 from __future__ import annotations
 

@@ -19,6 +19,18 @@ from runvault.engines.vectorbt.settings import apply_settings, choose_default, c
 from runvault.errors import FormatError, SchemaTooNewError
 from runvault.model.table import Array, Table
 
+# What pandas and vectorbt raise for descriptions and tables that do not fit together
+_MISFITS = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    AssertionError,
+    NotImplementedError,
+)
+
 
 def rebuild(tables: PortfolioTables) -> Any:
     """Return a new ``vectorbt.Portfolio`` equal to the one that was saved.
@@ -43,7 +55,7 @@ def rebuild(tables: PortfolioTables) -> Any:
         raise
     except NotRebuildableError as error:
         raise FormatError(f"the portfolio cannot be rebuilt: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+    except _MISFITS as error:
         raise FormatError(f"the portfolio cannot be rebuilt: {type(error).__name__}: {error}") from error
 
 

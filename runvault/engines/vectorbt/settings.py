@@ -99,7 +99,7 @@ def _process_settings() -> dict[str, Any]:
     seldom = {name: defaults.get(name, default) for name, default in _SELDOM.items()}
     return {
         "year_freq": None if year is None else timedelta_text(freq_to_timedelta(year)),
-        "risk_free": float(defaults["risk_free"]),
+        "risk_free": rate if math.isfinite(rate := float(defaults["risk_free"])) else None,
         **{name: value for name, value in seldom.items() if value != _SELDOM[name]},
     }
 
