@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+from catalogs import REF, whole
 from forge import ForgedRun, forge_run
 from memory import MemoryArchive
 
@@ -19,30 +20,11 @@ from runvault.model.run_json import run_members
 from runvault.stores.catalog import Catalog
 from runvault.stores.catalog.catalog import MANY
 
-REF = "refs/heads/runvault"
 NOW = "2024-06-01T00:00:00.000000Z"
 
 
 def tree_of(*runs: ForgedRun) -> dict[str, bytes | None]:
     return {f"{run.path}/{name}": data for run in runs for name, data in run.files().items()}
-
-
-def whole(catalog: Catalog, ref: str = REF) -> dict[str, Any]:
-    """Return everything that can be asked of a catalog."""
-    runs = list(catalog.select(ref, Selection()))
-    ids = catalog.ids(ref, "") + catalog.past_ids(ref, "")
-    return {
-        "runs": runs,
-        "damaged": catalog.damaged(ref),
-        "names": catalog.names(ref),
-        "values": {k: catalog.values(ref, k) for k in ("strategy", "engine", "alias", "tag", "symbol", "metric")},
-        "revisions": {run: catalog.revisions(ref, run) for run in sorted(ids) if catalog.revisions(ref, run)},
-        "by sharpe": [run["id"] for run in catalog.select(ref, Selection(sort="-sharpe_ratio", limit=20))],
-        "found": [run["id"] for run in catalog.select(ref, Selection(search="stop"))],
-        "fast": [run["id"] for run in catalog.select(ref, Selection(sort="created_at"))],
-        "definitions": catalog.definitions(ref, [run["id"] for run in runs]),
-        "single": [catalog.run(ref, run["id"]) for run in runs],
-    }
 
 
 def fresh(source: MemoryArchive, tip: str, folder: Path) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 # ruff: noqa: S608 - values are bound; what is pasted into statements are names and constants of this package
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import tempfile
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -50,7 +52,6 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         self._file = CatalogFile(path)
         self._sources: dict[str, tuple[ArchiveSource, str]] = {}
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     # Keeping up
 
@@ -62,7 +63,7 @@ class Catalog:
     def rebuild(self, source: ArchiveSource, ref: str, tip: str) -> None:
         """Make the file anew from the archive, whatever state it is in; other branches follow when asked for."""
         self._sources = {ref: (source, tip)}
-        self._replace(is_done=lambda: False)
+        self._replace(always=True)
 
     def _bring(self, source: ArchiveSource, ref: str, tip: str) -> None:
         with self._file.opened() as db:
@@ -83,39 +84,34 @@ class Catalog:
             try:
                 return work()
             except Damaged:
-                self._replace(self._is_whole)
+                self._replace()
             except Unwritable:
                 self._move()
         return work()
 
-    def _is_whole(self) -> bool:
-        """Return whether another process healed the file while we waited for our turn."""
+    def _replace(self, *, always: bool = False) -> None:
         try:
-            with self._file.opened() as db:
-                known = all(tip_of(db, ref) is not None for ref in self._sources)
-                return known and db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
-        except (Damaged, Unwritable):
-            return False
-
-    def _replace(self, is_done: Callable[[], bool]) -> None:
-        try:
-            path = self._file.replace(self._fill, is_done)
+            path = self._file.replace(self._fill, always=always)
         except Unwritable:
             self._move()
             return
         if path != self._file.path:
-            self._file = CatalogFile(path)
+            self._use(path)
 
     def _fill(self, db: sqlite3.Connection) -> None:
         for ref, (source, tip) in self._sources.items():
             refresh_branch(db, source, ref, tip)
 
     def _move(self) -> None:
-        """Go on with a file in the system's temporary folder, for as long as this object lives."""
-        self._temporary = tempfile.TemporaryDirectory(prefix="runvault-catalog-", ignore_cleanup_errors=True)
-        path = Path(self._temporary.name) / "catalog.db"
+        """Go on with a file in the system's temporary folder."""
+        path = Path(tempfile.mkdtemp(prefix="runvault-catalog-")) / "catalog.db"
         build(path, self._fill)
+        self._use(path)
+
+    def _use(self, path: Path) -> None:
+        """Go on with a file of our own, in a folder of its own, for as long as this object lives."""
         self._file = CatalogFile(path)
+        weakref.finalize(self, shutil.rmtree, path.parent, ignore_errors=True)
 
     # Listing
 
@@ -136,7 +132,7 @@ class Catalog:
             except Damaged:
                 if attempt == 2:
                     raise
-                self._replace(self._is_whole)
+                self._replace()
             else:
                 return
 
@@ -288,9 +284,9 @@ def _documents(db: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[dict[
     )
     found = {row[0]: row[1:] for row in rows}
     for number in numbers:
-        json, crc, revision, commit = found[number]
+        json, crc, revision, commit = found.get(number, (None, 0, 0, None))
         # SQLite notices a damaged page by its structure; a flipped bit within a document it hands out.
-        if zlib.crc32(json) != crc:
+        if not isinstance(json, bytes) or zlib.crc32(json) != crc:
             raise Damaged(f"document {number}")
         members = orjson.loads(json)
         members["revision"] = revision

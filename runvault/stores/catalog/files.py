@@ -11,6 +11,7 @@ import contextlib
 import os
 import sqlite3
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from runvault.errors import BusyError
 from runvault.stores.catalog.schema import PAGE_SIZE, VERSION, create_indexes, create_tables
 
 BUSY_S = 60.0
-REPLACE_S = 5.0
+REPLACE_S = 2.0
 _CACHE_KB = 32_000
 _PAUSE_S = 0.01
 
@@ -55,6 +56,7 @@ class CatalogFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._seen: int | None = None  # the inode that was opened last
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[sqlite3.Connection]:
@@ -66,7 +68,8 @@ class CatalogFile:
             See there; raised by whatever is done with the connection, too.
         """
         with _locked(self._beside("lock"), exclusive=False), translated(self.path):
-            if not self.path.exists():
+            self._seen = self._inode()
+            if self._seen is None:
                 raise Damaged("missing")
             with contextlib.closing(self._connect()) as db:
                 yield db
@@ -87,27 +90,33 @@ class CatalogFile:
             raise Damaged(f"version {version}")
         return db
 
-    def replace(self, fill: Callable[[sqlite3.Connection], None], is_done: Callable[[], bool]) -> Path:
-        """Make the file anew, unless another process just did; return where it is.
+    def _inode(self) -> int | None:
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            return None
+
+    def replace(self, fill: Callable[[sqlite3.Connection], None], *, always: bool = False) -> Path:
+        """Make the file anew; return where it is.
 
         Parameters
         ----------
         fill : callable
             Writes the rows; called in a transaction of an empty catalog.
-        is_done : callable
-            Whether the file is good again; asked when it is our turn.
+        always : bool
+            Also where another process has put a new file in place since we opened ours.
 
         Returns
         -------
         Path
-            The file. Where readers do not let go of the old one, the new one beside it, which nobody else knows.
+            The file. Where readers do not let go of the old one, a file in a folder beside it, which nobody else knows.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Unwritable(str(error)) from error
         with _locked(self._beside("build"), exclusive=True, required=True):
-            if is_done():
+            if not always and self._inode() not in (None, self._seen):
                 return self.path
             new = self._beside("new")
             for stale in (new, self._beside("new-wal"), self._beside("new-shm"), self._beside("new-journal")):
@@ -125,7 +134,8 @@ class CatalogFile:
                 _sync(self.path.parent)
                 return self.path
         except (BusyError, PermissionError):  # the latter on Windows, where an open file cannot be replaced
-            return new.replace(self._beside(f"private-{os.getpid()}"))
+            folder = Path(tempfile.mkdtemp(prefix=f"{self.path.name}-private-", dir=self.path.parent))
+            return new.replace(folder / self.path.name)
 
     def _beside(self, name: str) -> Path:
         return self.path.with_name(f"{self.path.name}-{name}")

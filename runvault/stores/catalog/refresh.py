@@ -68,6 +68,7 @@ def refresh_branch(db: sqlite3.Connection, source: ArchiveSource, ref: str, tip:
     else:
         writer.add_history(source, old, tip)
     writer.date_history(source)
+    writer.rank_revisions()
     db.execute("UPDATE branches SET tip = ? WHERE branch = ?", (tip, branch))
 
 
@@ -363,7 +364,7 @@ class _Writer:
                 yield self._number(run), bytes.fromhex(blob), bytes.fromhex(commit), time
 
     def date_history(self, source: ArchiveSource) -> None:
-        """Find the time of each new revision, and the place of each touched run's tip among its revisions."""
+        """Find the time of each new revision: of the tip's it is known, others are read."""
         self._db.execute(
             "UPDATE revisions SET created_at = (SELECT r.created_at FROM runs r JOIN folders f USING (run)"
             " WHERE r.run = revisions.run AND f.manifest = revisions.blob)"
@@ -374,12 +375,17 @@ class _Writer:
             " WHERE run IN (SELECT run FROM touched) AND created_at IS NULL"
         ).fetchall()
         dates = dict.fromkeys((blob for (blob,) in undated), "")
-        dates.update((blob, _created_at(data)) for blob, data in source.read_blobs(list(dates)) if dates)
+        if not dates:
+            return
+        dates.update((blob, _created_at(data)) for blob, data in source.read_blobs(list(dates)))
         self._db.executemany(
             "UPDATE revisions SET created_at = ? WHERE blob = ? AND created_at IS NULL"
             " AND run IN (SELECT run FROM touched)",
             [(date, bytes.fromhex(blob)) for blob, date in dates.items()],
         )
+
+    def rank_revisions(self) -> None:
+        """Find the place of each touched run's tip among its revisions."""
         self._db.execute(
             "UPDATE runs SET revision = (SELECT count(DISTINCT v.blob) FROM revisions v, folders f"
             " WHERE f.run = runs.run AND v.run = runs.run AND (v.created_at, v.blob) <= (runs.created_at, f.manifest))"
