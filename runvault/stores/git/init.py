@@ -13,7 +13,7 @@ from runvault.stores.git.repository import Repository
 from runvault.stores.git.writing import TIMEOUT_S, Writer
 
 # The first commit of every archive is the same object everywhere: archives made apart share it, and so they merge.
-FIRST_COMMIT = "09a9bab987bd1d8a7cc414a470dbd23752a7a6eb"
+FIRST_COMMIT = "5a2a8e697e3220054b4568528d1e11ccc3616ddf"
 
 _FIRST = Edit(
     files=tuple(STATIC_FILES.items()),

@@ -34,16 +34,17 @@ Plain `git` and plain `dvc` read everything in it:
 Archives merge as trees: different runs never conflict.
 """
 
-# Everything in the folder of a run that Git does not track is a file that DVC puts there; so are those in .dvc.
+# What DVC puts beside its pointers, and its own files. DVC takes a pointer for ignored where its folder's pattern has an
+# exception (`*` then `!*.dvc`), so the complement of `*.dvc` is spelled out, mark by mark from the end.
 _GITIGNORE = """\
 /.dvc/*
 !/.dvc/config
-/data/*/*
-!/data/*/*.dvc
-/runs/*/*/*
-!/runs/*/*/*.dvc
-!/runs/*/*/*.json
-!/runs/*/*/stats.parquet
+/data/*/*[!c]
+/data/*/*[!v]c
+/data/*/*[!d]vc
+/data/*/*[!.]dvc
+/runs/*/*/*.parquet
+/runs/*/*/*.pkl
 """
 
 _DVCIGNORE = """\
