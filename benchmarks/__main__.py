@@ -1,0 +1,96 @@
+"""One command that measures everything and writes the table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import catalogs, commands, dvc_experiments, growth, machine, mlflow_runs, saving, sweeping
+from benchmarks.backtests import Prepared
+from benchmarks.bench import Bench
+from benchmarks.figures import Figure, figures_table, show
+from benchmarks.repositories import Archives
+
+GROUPS: dict[str, tuple[str, Callable[[Bench], Iterator[Figure]]]] = {
+    "save": ("Saving a run", saving.measure),
+    "sweep": ("Saving a sweep", sweeping.measure),
+    "commands": ("Commands and listings", commands.measure),
+    "catalog": ("The catalog", catalogs.measure),
+    "growth": ("The repository's growth", growth.measure),
+    "dvc": ("DVC's experiments", dvc_experiments.measure),
+    "mlflow": ("MLflow", mlflow_runs.measure),
+}
+RESULTS = Path(__file__).with_name("RESULTS.md")
+HEAD = """# Measured
+
+Written by `make bench` (`python -m benchmarks --help`). Compare ratios, not times: the machine is a small one.
+"""
+
+
+def main() -> None:
+    """Measure what was asked for and write it down."""
+    asked = _arguments().parse_args()
+    peers = asked.peers or os.environ.get("RUNVAULT_BENCH_PEERS")
+    with ExitStack() as stack:
+        scratch = Path(asked.scratch or stack.enter_context(tempfile.TemporaryDirectory(prefix="runvault-bench-")))
+        machine.seal(scratch / "home")
+        prepared = Prepared()
+        bench = Bench(
+            Archives(scratch, prepared),
+            prepared,
+            sizes=asked.runs,
+            repeat=asked.repeat,
+            columns=asked.columns,
+            growth=asked.growth,
+            experiments=asked.experiments,
+            peers=Path(peers) if peers else None,
+        )
+        sections = [_section(bench, name) for name in asked.only]
+        notes = "".join(f"\n{note}\n" for note in bench.notes)
+        text = "\n".join([HEAD, machine.describe(scratch, asked.repeat), *sections]) + notes
+    asked.output.write_text(text, encoding="utf-8")
+    print(f"written to {asked.output}", file=sys.stderr)
+
+
+def _section(bench: Bench, name: str) -> str:
+    title, measure = GROUPS[name]
+    figures = []
+    for figure in measure(bench):
+        print(f"{name}: {figure.work} [{figure.size}] {show(figure.value, figure.unit)}", file=sys.stderr, flush=True)
+        figures.append(figure)
+    return f"\n## {title}\n\n{figures_table(figures)}" if figures else ""
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--runs", type=_numbers, default=[100, 10_000, 100_000], help="sizes of archives: 100,10000")
+    parser.add_argument("--repeat", type=int, default=5, help="how many times each figure is taken")
+    parser.add_argument("--columns", type=int, default=4_950, help="columns of the sweep")
+    parser.add_argument("--growth", type=int, default=10_000, help="single saves to see the repository grow")
+    parser.add_argument("--experiments", type=_numbers, default=[100, 1_000], help="sizes for DVC and MLflow")
+    parser.add_argument("--only", type=_names, default=list(GROUPS), help=f"some of {','.join(GROUPS)}")
+    parser.add_argument("--peers", help="a Python that has MLflow; or set RUNVAULT_BENCH_PEERS")
+    parser.add_argument("--scratch", help="a folder to keep the forged archives in, for the next time")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.replace("_", "").split(",")]
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in GROUPS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known are {', '.join(GROUPS)}")
+    return names
+
+
+if __name__ == "__main__":
+    main()
