@@ -115,9 +115,9 @@ class _Reading:
         if stored is None:
             return everything
         if "tile" in stored:
-            return np.asarray(everything % stored["tile"])
+            return np.asarray(everything % _positive(stored["tile"]))
         if "repeat" in stored:
-            return np.asarray(everything // stored["repeat"])
+            return np.asarray(everything // _positive(stored["repeat"]))
         return self._array(stored["values"], "int")
 
     def _cash(self, orders: list[Orders]) -> list[float]:
@@ -139,6 +139,11 @@ class _Reading:
         _check(self.labels is not None, "labels.parquet is missing")
         assert self.labels is not None  # noqa: S101 - checked above, for the reader of types
         return np.asarray(self.labels.columns[form][self.labels.columns["array"] == stored["table"]])
+
+
+def _positive(number: Any) -> int:
+    _check(type(number) is int and number > 0, "prices are shared by no columns")
+    return int(number)
 
 
 def _number(value: Any) -> float:
