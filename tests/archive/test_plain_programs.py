@@ -59,7 +59,8 @@ def test_dvc_opens_an_artifact_from_python(repo: Path, run: rv.Run) -> None:
 
 def test_a_clone_of_the_branch_pulls_what_was_pushed(repo: Path, run: rv.Run, tmp_path: Path) -> None:
     """`dvc push -a`, then `git clone -b runvault` and `dvc pull`, with a folder as the remote."""
-    dvc(repo, "remote", "add", "--default", "store", str(tmp_path / "store"))
+    # --local: DVC takes the configuration of the branch it visits, and the archive has no remote in its own
+    dvc(repo, "remote", "add", "--local", "--default", "store", str(tmp_path / "store"))
     dvc(repo, "push", "-a")
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", "--branch", "runvault", str(repo), str(clone))
