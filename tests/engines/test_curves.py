@@ -30,23 +30,6 @@ TRADES = [
     *("exit_bar", "exit_time", "exit_price", "exit_fees"),
     *("size", "pnl", "return", "direction", "status", "parent_id"),
 ]
-    "id",
-    "column",
-    "entry_bar",
-    "entry_time",
-    "entry_price",
-    "entry_fees",
-    "exit_bar",
-    "exit_time",
-    "exit_price",
-    "exit_fees",
-    "size",
-    "pnl",
-    "return",
-    "direction",
-    "status",
-    "parent_id",
-]
 
 
 def stored(pf: Any, column: int | None = None) -> PortfolioTables:
