@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 
+from runvault.errors import RunvaultError
 from runvault.model.query import Selection
 from runvault.model.source import ArchiveSource
-from runvault.stores.catalog.files import CatalogFile, Damaged, Unwritable, build
+from runvault.stores.catalog.files import CatalogFile, Damaged, Unwritable, build, translated
 from runvault.stores.catalog.names import Names, encodable
 from runvault.stores.catalog.refresh import refresh_branch, tip_of
 from runvault.stores.catalog.schema import MOMENTS, SYMBOL, TAG, create_index, quoted
@@ -27,6 +28,7 @@ Json: TypeAlias = Any
 T = TypeVar("T")
 
 MANY = 2_000  # runs from which on a column that is sorted by is worth an index
+ATTEMPTS = 3
 _CHUNK = 256  # documents read at once
 
 
@@ -74,25 +76,28 @@ class Catalog:
                 refresh_branch(db, source, ref, tip)
                 db.execute("PRAGMA optimize")
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:  # a full disk ends it by itself
+                    db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
 
     def _healing(self, work: Callable[[], T]) -> T:
-        """Do the work; where the file is damaged make it anew, where there is no place for it make a temporary one."""
-        for _ in range(2):
+        """Do the work; where the file is damaged make it anew, where there is no place for it go on elsewhere."""
+        for _ in range(ATTEMPTS):
             try:
                 return work()
-            except Damaged:
+            except Damaged as error:
+                problem: Exception = error
                 self._replace()
-            except Unwritable:
+            except Unwritable as error:
+                problem = error
                 self._move()
-        return work()
+        raise _hopeless(problem)
 
     def _replace(self, *, always: bool = False) -> None:
         try:
             path = self._file.replace(self._fill, always=always)
-        except Unwritable:
+        except (Damaged, Unwritable):  # nor can a new file be written here
             self._move()
             return
         if path != self._file.path:
@@ -105,8 +110,12 @@ class Catalog:
     def _move(self) -> None:
         """Go on with a file in the system's temporary folder."""
         path = Path(tempfile.mkdtemp(prefix="runvault-catalog-")) / "catalog.db"
-        build(path, self._fill)
         self._use(path)
+        try:
+            with translated(path):
+                build(path, self._fill)
+        except (Damaged, Unwritable) as error:
+            raise _hopeless(error) from error
 
     def _use(self, path: Path) -> None:
         """Go on with a file of our own, in a folder of its own, for as long as this object lives."""
@@ -124,17 +133,20 @@ class Catalog:
             `selection.where` is no condition, or asks for a name that no run has.
         """
         given = 0
-        for attempt in range(3):
+        for _ in range(ATTEMPTS):
             try:
                 for members in islice(self._selected(ref, selection), given, None):
                     given += 1
                     yield members
-            except Damaged:
-                if attempt == 2:
-                    raise
+            except Damaged as error:
+                problem: Exception = error
                 self._replace()
+            except Unwritable as error:
+                problem = error
+                self._move()
             else:
                 return
+        raise _hopeless(problem)
 
     def _selected(self, ref: str, selection: Selection) -> Iterator[dict[str, Json]]:
         with self._file.opened() as db:
@@ -256,6 +268,10 @@ class Catalog:
                 return question(db)
 
         return self._healing(work)
+
+
+def _hopeless(error: Exception) -> RunvaultError:
+    return RunvaultError(f"the catalog can be kept nowhere: {error}", "is there space left on the disk?")
 
 
 def _branch(db: sqlite3.Connection, ref: str) -> int:

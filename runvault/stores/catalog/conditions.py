@@ -316,7 +316,7 @@ def _kind(value: Scalar) -> str:
 
 
 def _column_kind(place: Column | Shown) -> str:
-    return "number" if isinstance(place, Column) and place.is_number else "text"
+    return "number" if place.is_number else "text"
 
 
 def _compare(left: Scalar, op: str, right: Scalar) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from math import sqrt
 from typing import NamedTuple
 
 from runvault.errors import ConfigError
@@ -31,9 +32,10 @@ class Labels(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A text that is computed, without a column of its own."""
+    """A text or number that is computed, without a column of its own."""
 
     sql: str
+    is_number: bool = False
 
 
 class Nothing(NamedTuple):
@@ -66,9 +68,10 @@ _NUMBERS = frozenset(NUMBERS)
 class Names:
     """Resolves names against what the runs of one branch have."""
 
-    def __init__(self, db: sqlite3.Connection, branch: int) -> None:
+    def __init__(self, db: sqlite3.Connection, branch: int, periods_per_year: float | None = None) -> None:
         self._db = db
         self._branch = branch
+        self._periods_per_year = periods_per_year
 
     def resolve(self, path: str) -> Place:
         """Return where a name's values are.
@@ -79,6 +82,8 @@ class Names:
             No run has it, though there are runs; the hint names near ones.
         """
         path = path.removeprefix("config.")
+        if self._periods_per_year is not None and path.removeprefix("metrics.") == "sharpe_ratio":
+            return _sharpe_of_moments(self._periods_per_year)
         place = self._bare(path) if "." not in path else self._dotted(path)
         if place is not None:
             return place
@@ -120,6 +125,13 @@ class Names:
         near = near[:3]
         hint = f"did you mean {' or '.join(near)}?" if near else f"names are metrics, params, {_SECTIONS} and fields"
         return ConfigError(f"no run has {_shown(path)}", hint)
+
+
+def _sharpe_of_moments(periods_per_year: float) -> Shown:
+    """Return what `runvault.model.metrics.sharpe_from_moments` computes."""
+    defined = 'r."moments.n_periods" >= 2 AND r."moments.std" > 0'
+    value = f'r."moments.mean" / r."moments.std" * {sqrt(periods_per_year)!r}'
+    return Shown(f"(CASE WHEN {defined} THEN {value} END)", is_number=True)
 
 
 def _as_said(path: str) -> str:

@@ -153,6 +153,7 @@ class _Writer:
         self._branch = branch
         self._empty = empty
         self._numbers: dict[str, int] = {}
+        self._new: list[tuple[int, int, str]] = []  # numbers given and not yet written
         self._next = 1 + (db.execute("SELECT max(run) FROM ids").fetchone()[0] or 0)
         self._names: dict[str, int] = {}
         self._counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
@@ -211,7 +212,7 @@ class _Writer:
         if number is None:
             number = self._next
             self._next += 1
-            self._db.execute("INSERT INTO ids VALUES (?, ?, ?)", (number, self._branch, run))
+            self._new.append((number, self._branch, run))
         self._numbers[run] = number
         return number
 
@@ -271,6 +272,7 @@ class _Writer:
         return number, tuple(path for path, _ in facts)
 
     def _write(self, rows: _Rows) -> None:
+        self._write_numbers()
         run = self._db.executemany
         rows.facts.sort(key=lambda fact: fact[:2])  # each page of the table is then visited once
         run("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?)", rows.folders)
@@ -279,6 +281,10 @@ class _Writer:
         run("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows.facts)
         run("INSERT OR IGNORE INTO labels VALUES (?, ?, ?)", rows.labels)
         run("INSERT INTO notes (rowid, note) VALUES (?, ?)", rows.notes)
+
+    def _write_numbers(self) -> None:
+        self._db.executemany("INSERT INTO ids VALUES (?, ?, ?)", self._new)
+        self._new.clear()
 
     def _forget(self, folder: Folder) -> None:
         """Delete the rows of a run as it was."""
@@ -348,6 +354,7 @@ class _Writer:
         while batch := list(itertools.islice(rows, BATCH)):
             self._db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", [row[:1] for row in batch])
             self._db.executemany("INSERT OR IGNORE INTO revisions VALUES (?, ?, ?, ?, NULL)", batch)
+        self._write_numbers()
 
     def forget_history(self, source: ArchiveSource, tip: str, old: str | None) -> None:
         """Remove what the commits in ``tip..old`` had brought: the branch was moved back."""
@@ -356,6 +363,7 @@ class _Writer:
         self._db.executemany(
             'DELETE FROM revisions WHERE run = ? AND blob = ? AND "commit" = ?', [row[:3] for row in rows]
         )
+        self._write_numbers()
 
     def _history(self, source: ArchiveSource, old: str | None, new: str) -> Iterator[tuple[int, bytes, bytes, int]]:
         for commit, path, blob, time in source.introduced(old, new):

@@ -18,6 +18,7 @@ from runvault.stores.catalog.names import Column, Fact, Labels, Names, Place, Sh
 from runvault.stores.catalog.schema import NEVER_NULL, SYMBOL, TAG, index_of, quoted
 
 FEW = 1_000  # as many rows by number cost about as much as finding 50 of them in order
+SOME = 5 * FEW  # what is still worth it where other conditions thin them out: nobody knows how long a walk would be
 
 _BY_TIME = "r.created_at DESC, r.id"
 _INDEXED = {"created_at": "runs_created", "strategy": "runs_strategy"}
@@ -42,17 +43,18 @@ class Query:
         self._db = db
         self._branch = branch
         self._selection = selection
-        self._names = Names(db, branch)
+        self._names = Names(db, branch, selection.periods_per_year)
         self._bind = Binder()
         self._branch_mark = self._bind(branch)
         self._tree = parse_condition(selection.where) if selection.where is not None else None
         self._drivers: list[Driver] = []
+        self._is_single = False
         self._where = self._conditions()
         self.order = self._order(selection.sort)
 
     def count(self) -> int:
         """Return how many runs there are, whatever the limit."""
-        driver = self._driver(None)
+        driver = self._driver()
         source = "runs r" if driver is None else self._driven(driver)
         sql = f"SELECT count(*) FROM {source} WHERE {self._where}"
         return int(self._db.execute(sql, self._bind.values).fetchone()[0])
@@ -63,7 +65,7 @@ class Query:
         if selection.limit == 0:
             return []
         wanted = -1 if selection.limit is None else selection.offset + selection.limit
-        driver = self._driver(wanted)
+        driver = self._driver()
         found = self._defined(driver, wanted)
         if self.order.column not in NEVER_NULL and (wanted < 0 or len(found) < wanted):
             found += self._undefined(driver, -1 if wanted < 0 else wanted - len(found))
@@ -116,6 +118,7 @@ class Query:
         parts = [f"r.branch = {self._branch_mark}", *self._options(), *self._labels(), *self._times()]
         if self._tree is not None:
             parts += self._compiled(self._tree)
+        self._is_single = len(parts) == 2  # the branch and one more
         return all_of(parts)
 
     def _compiled(self, tree: Condition) -> list[str]:
@@ -198,9 +201,9 @@ class Query:
         found = self._db.execute("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?", (index_of(column),))
         return found.fetchone() is not None
 
-    def _driver(self, wanted: int | None) -> Driver | None:
+    def _driver(self) -> Driver | None:
         """Return the condition that the fewest runs fulfil, where they are few."""
-        limit = FEW if wanted is not None and wanted >= 0 else 50 * FEW
+        limit = FEW if self._is_single else SOME
         best: Driver | None = None
         for driver in self._drivers:
             sql = f"SELECT count(*) FROM ({driver.sql} LIMIT {limit:d})"
