@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,7 +75,9 @@ def child(repository: Repository, name: str, *, bulk: bool) -> None:
     except RunvaultError as error:
         say(f"error {type(error).__name__} {error}")
     except BaseException as error:
-        say(f"untyped {type(error).__name__} {error}")
+        frames = traceback.extract_tb(error.__traceback__)
+        where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+        say(f"untyped {type(error).__name__} {error} at {where}")
     else:
         say(f"ack {commit}")
 

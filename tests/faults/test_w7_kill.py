@@ -20,7 +20,8 @@ def test_a_killed_save_costs_nothing_but_itself(repo: Path, tmp_path: Path, bulk
         counts = count_calls(server, "counted", CALLS, tmp_path / "trace", bulk=bulk)
         acknowledged = {"counted"}
         killed = 0
-        for place, (call, turn) in enumerate(spread(counts, points)):
+        chosen = spread(counts, points)
+        for place, (call, turn) in enumerate(chosen):
             name = f"killed-{place}"
             before = repository.tip()
             trace = ("-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={turn}")
@@ -40,7 +41,7 @@ def test_a_killed_save_costs_nothing_but_itself(repo: Path, tmp_path: Path, bulk
             acknowledged |= {f"after-{place}", name}
             if place % 10 == 0:
                 assert_sound(repository)
-    assert killed > points / 3
+    assert killed > len(chosen) * 0.9
     assert acknowledged <= saved_runs(repository)
     assert_sound(repository)
     assert not (repository.common_dir / f"{repository.ref}.lock").exists()

@@ -126,3 +126,16 @@ def test_an_iterator_that_fails_leaves_nothing_behind(repo: Path) -> None:
     # What git had begun is named so that its own housekeeping removes it.
     assert all(path.name.startswith("tmp_pack_") for path in (repo / ".git/objects/pack").iterdir())
     assert Writer(repository).update(saves("a"), timeout_s=1)
+
+
+def test_what_a_killed_import_left_is_not_in_the_way(repo: Path, tmp_path: Path) -> None:
+    twin = tmp_path / "twin"
+    git(tmp_path, "init", "--quiet", str(twin))
+    edit = sweep_of(["a", "b"])
+    Writer(archive_in(twin)).update(lambda _: edit)
+    [pack] = (twin / ".git/objects/pack").glob("*.pack")
+    repository = archive_in(repo)
+    (repo / ".git/objects/pack").mkdir(exist_ok=True)
+    (repo / ".git/objects/pack" / f"{pack.stem}.keep").write_text("fast-import")
+    assert Writer(repository).update(lambda _: edit) == repository.tip()
+    assert git(repo, "fsck", "--strict", "--full", "--no-dangling") == ""

@@ -16,6 +16,7 @@ import pygit2
 
 from runvault.errors import IntegrityError, RunvaultError
 from runvault.stores.git.disk import sync_folder
+from runvault.stores.git.failures import DisturbedError
 from runvault.stores.git.objects import Built, Tip, check_path, open_repository, translated
 from runvault.stores.git.programs import DURABLE, git_failure, start_git
 from runvault.stores.git.reading import Reader
@@ -58,7 +59,12 @@ def imported(repository: Repository, tip: Tip, files: Iterable[File], draft: byt
     ref = f"{PRIVATE}{secrets.token_hex(8)}"
     built = Built()
     try:
-        _fast_import(repository, _stream(ref, tip, files, draft, built))
+        try:
+            _fast_import(repository, _stream(ref, tip, files, draft, built))
+        except DisturbedError:
+            # What a killed fast-import left under the name of this very pack is in the way: make it another one.
+            built = Built()
+            _fast_import(repository, _stream(ref, tip, files, draft + ref.encode(), built))
         with translated("cannot sync the folder of packs"):
             sync_folder(repository.common_dir / "objects" / "pack")
         handle = open_repository(repository.common_dir)

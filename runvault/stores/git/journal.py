@@ -49,8 +49,8 @@ class Journal:
         """Forget the move."""
         self._path.unlink(missing_ok=True)
 
-    def recover(self) -> None:
-        """Remove the branch lock of a writer that died while it moved the branch.
+    def recover(self) -> Move | None:
+        """Remove the branch lock of a writer that died while it moved the branch, and return that move.
 
         Raises
         ------
@@ -60,14 +60,14 @@ class Journal:
         try:
             text, noted_ns = self._path.read_bytes(), self._path.stat().st_mtime_ns
         except FileNotFoundError:
-            return
+            return None
         move = _parse(text)
         lock = lock_of(self._common_dir, move.ref) if move else None
         if move and lock and _is_of(lock, move, noted_ns):
             if process_holding(lock):
-                raise LockHeldError(lock)
+                raise LockHeldError
             lock.unlink(missing_ok=True)
-        self.clear()
+        return move
 
 
 def lock_of(common_dir: Path, ref: str) -> Path:
@@ -86,14 +86,15 @@ def _parse(text: bytes) -> Move | None:
 def _is_of(lock: Path, move: Move, noted_ns: int) -> bool:
     """Tell the lock of the journal's writer from any other program's.
 
-    It was made after the note, and holds as much of the new tip's id as the writer came to write; a lock that another
-    program left behind is older, or holds another id.
+    It was made after the note, and holds as much of the new tip's id (the old one's, where the move was being undone)
+    as the writer came to write; a lock that another program left behind is older, or holds another id.
     """
     try:
         found, made_ns = lock.read_bytes()[:64], lock.stat().st_mtime_ns
     except FileNotFoundError:
         return False
-    return made_ns >= noted_ns and f"{move.new}\n".encode().startswith(found)
+    ours = [f"{commit}\n".encode() for commit in (move.new, move.old) if commit]
+    return made_ns >= noted_ns and any(content.startswith(found) for content in ours)
 
 
 def describe_lock(lock: Path) -> str:

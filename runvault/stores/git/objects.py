@@ -11,8 +11,9 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode, ObjectType, Option, RepositoryOpenFlag
 
-from runvault.errors import IntegrityError, RunvaultError
+from runvault.errors import RunvaultError
 from runvault.stores.git.disk import sync_file, sync_folder
+from runvault.stores.git.failures import error_for
 
 # Neither objects nor refs reach the disk by default. What is read is compared with its name.
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
@@ -34,8 +35,7 @@ def translated(doing: str) -> Iterator[None]:
         raise
     except LIBRARY_ERRORS as error:
         said = (str(error.args[0]) if error.args else type(error).__name__).strip().splitlines()[0]
-        kind = IntegrityError if "hash mismatch" in said or "corrupt" in said else RunvaultError
-        raise kind(f"{doing}: {said}") from error
+        raise error_for(said)(f"{doing}: {said}") from error
 
 
 def open_repository(common_dir: Path) -> pygit2.Repository:
@@ -124,27 +124,24 @@ def check_path(path: str) -> None:
 class Built:
     """What building an edit made: the root tree, and every object that it needs and the tip's need not have.
 
-    `known` are the blobs among them that were there before, perhaps written by a program that syncs nothing.
+    `contents` holds the objects, so that they can be written again with nothing to read; of a sweep's none are kept.
+    `known` are the blobs that were there before, perhaps written by a program that syncs nothing.
     """
 
     tree: pygit2.Oid | None = None
-    objects: set[str] = field(default_factory=set)
+    contents: dict[str, tuple[ObjectType, bytes]] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
     blobs: dict[str, pygit2.Oid] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
 
 
 def build(handle: pygit2.Repository, base: pygit2.Tree | None, files: Iterable[tuple[str, bytes | None]]) -> Built:
-    """Write the blobs of an edit and the trees on their paths.
-
-    Doing it again writes what has gone missing in between and nothing else.
-    """
+    """Write the blobs of an edit and the trees on their paths."""
     built, root = Built(), Folder()
     for path, content in files:
         root.place(path, content)
     with translated("cannot write to the repository"):
-        built.tree = _build_folder(handle, base, root, "", built) or handle.TreeBuilder().write()
-    built.objects.add(str(built.tree))
+        built.tree = _build_folder(handle, base, root, "", built) or handle.odb.write(ObjectType.TREE, b"")
     return built
 
 
@@ -172,7 +169,7 @@ def _build_folder(
     if not len(builder):
         return None
     tree = builder.write()
-    built.objects.add(str(tree))
+    built.contents[str(tree)] = (ObjectType.TREE, handle.odb.read(tree)[1])
     return tree
 
 
@@ -181,7 +178,7 @@ def _write_blob(handle: pygit2.Repository, content: bytes, path: str, built: Bui
     if blob in handle.odb:
         built.known.add(str(blob))
     handle.odb.write(ObjectType.BLOB, content)  # of a known one the time is renewed, so that no prune takes it
-    built.objects.add(str(blob))
+    built.contents[str(blob)] = (ObjectType.BLOB, content)
     built.blobs[path] = blob
     return blob
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from runvault.errors import RunvaultError
+from runvault.stores.git.failures import error_for
 
 # Hooks of the user never run for an archive; a folder that cannot exist holds none.
 # Without --no-optional-locks a plain `git status` rewrites the user's index.
@@ -121,4 +122,5 @@ def git_failure(args: Sequence[str], status: int, stderr: bytes) -> RunvaultErro
     lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     said = (fatal or lines or [f"exit status {status}"])[0]
-    return RunvaultError(f"git {name} failed: {said.removeprefix('fatal: ').removeprefix('error: ')}")
+    said = said.removeprefix("fatal: ").removeprefix("error: ")
+    return error_for(said)(f"git {name} failed: {said}")

@@ -26,10 +26,20 @@ from runvault.stores.git.bulk import compare, imported
 from runvault.stores.git.checkout import Checkout, bring_along, checkouts_of, refuse_dirty
 from runvault.stores.git.disk import sync_folder
 from runvault.stores.git.edits import Edit, Signature
+from runvault.stores.git.failures import DisturbedError
 from runvault.stores.git.journal import Journal, LockHeldError, Move, describe_lock, lock_of
 from runvault.stores.git.lock import write_lock
 from runvault.stores.git.maintenance import Maintenance
-from runvault.stores.git.objects import LIBRARY_ERRORS, Built, Tip, build, open_repository, sync_objects, translated
+from runvault.stores.git.objects import (
+    LIBRARY_ERRORS,
+    Built,
+    Tip,
+    build,
+    open_repository,
+    sync_objects,
+    translated,
+)
+from runvault.stores.git.packs import gc_is_running, write_pack
 from runvault.stores.git.repository import NO_OBJECT, Repository
 from runvault.stores.git.signing import sign_commit, signs_commits
 
@@ -37,6 +47,10 @@ TIMEOUT_S = 60.0
 
 # Beside programs that move the branch without our lock every attempt can lose; with ours alone none does.
 _ATTEMPTS = 200
+
+# Beside git's housekeeping an attempt can miss what was there before; in a damaged repository every one does.
+_DISTURBANCES = 40
+_REPAIRS = 20
 
 Plan = Callable[[Tip], Edit | None]
 
@@ -105,7 +119,7 @@ class Writer:
         maintenance = Maintenance(self._repository)
         with write_lock(self._repository.state_dir, timeout_s):
             made = self._retry(plan, create=create, deadline=deadline)
-            due = maintenance.count(len(made.built.objects) + 1) if made else False
+            due = maintenance.count(len(made.built.contents) + 1) if made else False
         if due:
             maintenance.start()
         return made.commit if made else None
@@ -119,6 +133,9 @@ class Writer:
                     raise self._blocked() from error
             except _MovedError:
                 pass
+            except DisturbedError:
+                if attempt >= _DISTURBANCES:
+                    raise
             # Jitter, so that two programs that collide do not collide again; not a secret.
             time.sleep(random.uniform(0.001, 0.002 * min(attempt + 1, 25)))  # noqa: S311
         raise BranchMovedError(
@@ -135,6 +152,7 @@ class Writer:
 
     def _attempt(self, plan: Plan, *, create: bool) -> _Made | None:
         self._recover()
+        prunes = gc_is_running(self._repository.common_dir)
         handle = open_repository(self._repository.common_dir)
         tip = Tip(handle, self._read_tip(handle))
         if tip.commit is None and not create:
@@ -150,21 +168,56 @@ class Writer:
                 return None
             checkouts = self._checkouts(tip.commit, made.commit)
             self._move(handle, edit.author, tip.commit, made)
-            self._confirm(tip, edit, made)
+            self._confirm(tip, edit, made, prunes=prunes or gc_is_running(self._repository.common_dir))
+            # Not before: until the objects were seen, the next writer has to know what this one was about to do.
+            with translated("cannot clear the journal"):
+                self._journal.clear()
         for checkout in checkouts:
             bring_along(checkout, str(tip.commit), made.commit)
         return made
 
     def _recover(self) -> None:
+        """Finish what a dead writer left: its lock goes, and a branch that it moved onto pruned objects goes back."""
         with translated("cannot recover from a writer that died"):
-            self._journal.recover()
+            move = self._journal.recover()
+        if move is not None:
+            if not self._is_whole(move):
+                self._set_back(move)
+            # It may have moved the branch and died before that was on disk, and what it saved counts as saved now.
+            self._sync_ref(move.ref, new=move.old is None)
+        with translated("cannot clear the journal"):
+            self._journal.clear()
 
-    def _read_tip(self, handle: pygit2.Repository) -> str | None:
-        with translated(f"cannot read branch {self._repository.branch!r}"):
+    def _is_whole(self, move: Move) -> bool:
+        if self._read_ref(open_repository(self._repository.common_dir), move.ref) != move.new:
+            return True  # not moved, or moved on from by somebody who could read it
+        known = ["--not", move.old] if move.old else []
+        walked = self._repository.git("rev-list", "--objects", "--quiet", move.new, *known, ok=(0, 1, 128))
+        return walked.returncode == 0
+
+    def _set_back(self, move: Move) -> None:
+        """Undo a move that was never acknowledged."""
+        handle = open_repository(self._repository.common_dir)
+        with translated(f"cannot set {move.ref} back to {move.old}"):
+            reference = handle.lookup_reference(move.ref)
+            if str(reference.target) == move.new and move.old is None:
+                reference.delete()
+            elif str(reference.target) == move.new:
+                reference.set_target(str(move.old), "undo: objects of the commit were pruned")
+        # The log names a commit that is not there, which `git fsck` would call damage.
+        never = ("--expire=never", "--expire-unreachable=never")
+        self._repository.git("reflog", "expire", "--stale-fix", *never, move.ref, ok=(0, 1, 128, 255))
+
+    def _read_ref(self, handle: pygit2.Repository, ref: str) -> str | None:
+        """Return what a ref names, whether that is there or not."""
+        with translated(f"cannot read {ref}"):
             try:
-                return str(handle.lookup_reference(self._repository.ref).peel(pygit2.Commit).id)
+                return str(handle.lookup_reference(ref).resolve().target)
             except KeyError:
                 return None
+
+    def _read_tip(self, handle: pygit2.Repository) -> str | None:
+        return self._read_ref(handle, self._repository.ref)
 
     @contextmanager
     def _written(self, handle: pygit2.Repository, tip: Tip, edit: Edit) -> Iterator[_Made | None]:
@@ -207,54 +260,51 @@ class Writer:
             self._journal.write(Move(ref, old, made.commit))
         subject = made.content.split(b"\n\n", 1)[1].split(b"\n", 1)[0].decode("utf-8", "replace")
         try:
-            handle.set_ident(author.name, author.email)
-            if old is None:
-                handle.create_reference_direct(ref, made.commit, False, f"commit (initial): {subject}")
-            else:
-                reference = handle.lookup_reference(ref)
-                if str(reference.target) != old:
-                    raise _MovedError
-                # libgit2 compares with what `reference` was looked up as, under <branch>.lock
-                reference.set_target(made.commit, f"commit: {subject}")
-        except LIBRARY_ERRORS as error:
-            self._explain(handle, old, error)
-        finally:
-            # Whatever came of it, we hold no lock on the branch any more.
+            self._swap(handle, author, old, made.commit, subject)
+        except BaseException:
+            # Nothing was moved, and we hold no lock on the branch: a lock that is there later is not ours.
             with translated("cannot clear the journal"):
                 self._journal.clear()
-        with translated(f"cannot sync the folders of branch {self._repository.branch!r}"):
-            self._sync_ref_folders(new=old is None)
+            raise
+        self._sync_ref(ref, new=old is None)
 
-    def _sync_ref_folders(self, *, new: bool) -> None:
-        """Sync the names of folders that libgit2 may have made for the branch: it syncs the innermost one alone."""
-        if not new and "/" not in self._repository.branch:
-            return
-        for place in (self._repository.ref, f"logs/{self._repository.ref}"):
-            for above in Path(place).parents:
-                folder = self._repository.common_dir / above
-                if folder.is_dir():
-                    sync_folder(folder)
+    def _swap(self, handle: pygit2.Repository, author: Signature, old: str | None, new: str, subject: str) -> None:
+        """Move the branch from `old` to `new`, or raise what hinders it."""
+        ref = self._repository.ref
+        try:
+            handle.set_ident(author.name, author.email)
+            if old is None:
+                handle.create_reference_direct(ref, new, False, f"commit (initial): {subject}")
+                return
+            reference = handle.lookup_reference(ref)
+            if str(reference.target) != old:
+                raise _MovedError
+            # libgit2 compares with what `reference` was looked up as, under <branch>.lock
+            reference.set_target(new, f"commit: {subject}")
+        except LIBRARY_ERRORS as error:
+            now = self._read_tip(handle)
+            if now == new:
+                return  # moved, and only the last sync failed: it is done again
+            if now != old:
+                raise _MovedError from error
+            if "failed to lock file" in str(error):
+                raise LockHeldError from error
+            with translated(f"cannot move branch {self._repository.branch!r}"):
+                raise
 
-    def _explain(self, handle: pygit2.Repository, old: str | None, error: Exception) -> None:
-        """Raise what a failed compare-and-swap means."""
-        if self._read_tip(handle) != old:
-            raise _MovedError from error
-        lock = lock_of(self._repository.common_dir, self._repository.ref)
-        if "lock" in str(error) and lock.exists():
-            raise LockHeldError(lock) from error
-        with translated(f"cannot move branch {self._repository.branch!r}"):
-            raise error
+    def _sync_ref(self, ref: str, *, new: bool) -> None:
+        """Sync the folders of a ref and its log, those above too where libgit2 may have made them."""
+        with translated(f"cannot sync the folders of {ref}"):
+            for place in (ref, f"logs/{ref}"):
+                folders = list(Path(place).parents) if new or ref.count("/") > 2 else [Path(place).parent]
+                for folder in (self._repository.common_dir / each for each in folders):
+                    if folder.is_dir():
+                        sync_folder(folder)
 
-    def _confirm(self, tip: Tip, edit: Edit, made: _Made) -> None:
+    def _confirm(self, tip: Tip, edit: Edit, made: _Made, *, prunes: bool) -> None:
         """Read back what was written, by eyes that have not seen it being written."""
-        handle = open_repository(self._repository.common_dir)
+        handle = self._complete(tip, edit, made, again=prunes)
         with translated("cannot read back what was saved"):
-            if _missing(handle, made):
-                # A prune ran beside us, before the branch held these.
-                self._write_again(handle, tip, edit, made)
-                handle = open_repository(self._repository.common_dir)
-                if gone := _missing(handle, made):
-                    raise IntegrityError(f"object {gone} of {made.commit} was written twice and is not there")
             now = self._read_tip(handle)
             if now is None or not (now == made.commit or handle.descendant_of(now, made.commit)):
                 raise BranchMovedError(
@@ -266,19 +316,40 @@ class Writer:
             else:
                 _compare(Tip(handle, made.commit), made.built)
 
-    def _write_again(self, handle: pygit2.Repository, tip: Tip, edit: Edit, made: _Made) -> None:
+    def _complete(self, tip: Tip, edit: Edit, made: _Made, *, again: bool) -> pygit2.Repository:
+        """Return a fresh handle in which every new object is there.
+
+        A prune beside us may have taken some before the branch held them, and one that runs now may still take some
+        (`again`): they are written again, in a form that none takes, or the branch goes back.
+        """
+        problem, gone = RunvaultError("they vanished again and again"), False
+        for _ in range(_REPAIRS):
+            try:
+                if again:
+                    self._write_again(tip, edit, made)
+                handle = open_repository(self._repository.common_dir)
+                with translated("cannot read back what was saved"):
+                    again = gone = _missing(handle, made)
+                if not gone:
+                    return handle
+            except RunvaultError as error:
+                problem = error
+        if not gone:
+            raise problem
+        self._set_back(Move(self._repository.ref, tip.commit, made.commit))
+        raise RunvaultError(f"objects of {made.commit} were pruned while it was saved: {problem}", "try again")
+
+    def _write_again(self, tip: Tip, edit: Edit, made: _Made) -> None:
+        """Write every object of a commit that the branch holds by now, so that no prune takes it."""
         if edit.bulk:
             with imported(self._repository, tip, edit.files, made.content):
                 pass
-        else:
-            build(handle, tip.tree, edit.files)
-        handle.odb.write(ObjectType.COMMIT, made.content)
+        write_pack(self._repository, [*made.built.contents.values(), (ObjectType.COMMIT, made.content)])
 
 
-def _missing(handle: pygit2.Repository, made: _Made) -> str | None:
-    """Return an object of the commit that is not there."""
-    ours: tuple[str | pygit2.Oid, ...] = (made.commit, *made.built.objects, *made.built.blobs.values())
-    return next((str(name) for name in ours if name not in handle.odb), None)
+def _missing(handle: pygit2.Repository, made: _Made) -> bool:
+    ours: tuple[str | pygit2.Oid, ...] = (made.commit, *made.built.contents, *made.built.blobs.values())
+    return any(name not in handle.odb for name in ours)
 
 
 def _compare(tip: Tip, built: Built) -> None:

@@ -1,0 +1,71 @@
+"""Objects as a pack: what a prune that is already running cannot take.
+
+``git gc --prune=now`` decides what is reachable, and deletes the loose objects that were not some moments later; a
+commit that the branch came to hold in between would lose its objects after it was acknowledged. A pack that is written
+once the branch holds the commit is safe: that gc has listed the packs it will drop, and the next one sees the branch.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Collection
+from hashlib import sha1
+from pathlib import Path
+
+from pygit2.enums import ObjectType
+
+from runvault.stores.git.disk import sync_folder
+from runvault.stores.git.objects import translated
+from runvault.stores.git.programs import DURABLE
+from runvault.stores.git.repository import Repository
+
+
+def write_pack(repository: Repository, objects: Collection[tuple[ObjectType, bytes]]) -> None:
+    """Write objects as one pack, on disk when this returns."""
+    repository.git(*DURABLE, "index-pack", "--stdin", stdin=pack_of(objects))
+    with translated("cannot sync the folder of packs"):
+        sync_folder(repository.common_dir / "objects" / "pack")
+
+
+def pack_of(objects: Collection[tuple[ObjectType, bytes]]) -> bytes:
+    """Return a pack stream, version 2, without deltas (gitformat-pack)."""
+    parts = [b"PACK", (2).to_bytes(4, "big"), len(objects).to_bytes(4, "big")]
+    for kind, content in objects:
+        parts += [_entry_head(kind, len(content)), zlib.compress(content, 1)]
+    body = b"".join(parts)
+    return body + sha1(body, usedforsecurity=False).digest()
+
+
+def _entry_head(kind: ObjectType, size: int) -> bytes:
+    """Return type and size: three bits of type and four of size, then seven bits a byte, lowest first."""
+    byte, size = int(kind) << 4 | size & 15, size >> 4
+    head = bytearray()
+    while size:
+        head.append(byte | 0x80)
+        byte, size = size & 0x7F, size >> 7
+    head.append(byte)
+    return bytes(head)
+
+
+def gc_is_running(common_dir: Path) -> bool:
+    """Return whether ``git gc`` says that it runs here; a note that a killed one left behind does not count."""
+    try:
+        pid = int((common_dir / "gc.pid").read_text().split()[0])
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, IndexError):
+        return True  # being written, or not to be read: what it costs to believe it is a few milliseconds
+    return _lives(pid)
+
+
+def _lives(pid: int) -> bool:
+    if os.name == "nt":  # os.kill would end it there
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
