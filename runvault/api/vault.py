@@ -260,27 +260,29 @@ class Vault:
         **filters
             The members of `Selection`: ``strategy``, ``engine``, ``symbol``, ``tags`` (all of them), ``any_tags``,
             ``where`` (a condition such as ``"sharpe_ratio > 1 and params.fast < 20"``), ``search``, ``since`` and
-            ``until`` (ISO dates or ``30d``), ``config_hash``, ``seed``, ``sort``, ``limit``, ``offset``.
+            ``until`` (ISO dates or ``30d``), ``config_hash``, ``seed``, ``sort``, ``limit``, ``offset``, and
+            ``periods_per_year``, which puts all Sharpe ratios on one definition.
 
         Raises
         ------
         ConfigError
             `where` is not a condition, or names what no run has.
         """
-        chosen = self.selection(selection, **filters)
-        catalog, ref = self.stores.catalog(), self.stores.repository.ref
-        return Runs([self._run(row) for row in catalog.select(ref, chosen)], lambda: catalog.count(ref, chosen))
+        chosen = selection or self.selection(**filters)
+        return Runs([self._run(row) for row in self.iter_members(chosen)], lambda: self.count(chosen))
 
     def iter_members(self, selection: Selection) -> Iterator[dict[str, Json]]:
         """Yield the listed runs as JSON, one at a time: a listing of any length takes little memory."""
-        return self.stores.catalog().select(self.stores.repository.ref, selection)
+        from runvault.archive.listing import listed
+
+        return listed(self.stores, selection)
 
     def count(self, selection: Selection | None = None, **filters: Any) -> int:
-        """Return how many runs the filters match, whatever `limit` and `offset` are."""
-        return self.stores.catalog().count(self.stores.repository.ref, self.selection(selection, **filters))
+        """Return how many runs are selected, whatever `limit` and `offset` are."""
+        return self.stores.catalog().count(self.stores.repository.ref, selection or self.selection(**filters))
 
-    def selection(self, selection: Selection | None = None, **filters: Any) -> Selection:
-        """Return a selection with `filters` applied, relative times resolved."""
+    def selection(self, **filters: Any) -> Selection:
+        """Return the selection that `filters` make, with relative times resolved and settings applied."""
         at = now()
         for name in ("since", "until"):
             if filters.get(name) is not None:
@@ -288,10 +290,9 @@ class Vault:
         for name in ("tags", "any_tags"):
             if name in filters:
                 filters[name] = tuple(filters[name])
-        periods = filters.pop("periods_per_year", None) or self.settings.periods_per_year
-        if periods is not None:
-            filters["periods_per_year"] = periods
-        return replace(selection or Selection(), **filters)
+        if filters.get("periods_per_year") is None:
+            filters["periods_per_year"] = self.settings.periods_per_year
+        return replace(Selection(), **filters)
 
     def best(self, metric: str = "sharpe_ratio", n: int = 10, **filters: Any) -> Runs:
         """Return the leaderboard: the `n` best runs by `metric`, undefined last; the direction follows the metric."""
@@ -397,6 +398,12 @@ class Vault:
         """Rebuild the catalog from the archive; return the number of runs."""
         self.stores.rebuild_catalog()
         return self.count()
+
+    def definitions(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Json]]:
+        """Return how the metrics of listed runs are defined, by id: periods a year, risk-free return, engine."""
+        from runvault.archive.listing import definitions_of
+
+        return definitions_of(self.stores, ids)
 
     def damaged(self) -> Sequence[tuple[str, str]]:
         """Return the runs at the tip that cannot be read, each with its problem; they hide no other run."""

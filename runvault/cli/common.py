@@ -70,7 +70,10 @@ def filter_options(command: Command) -> Command:
         click.option("--config-hash", metavar="H", help="The config hash, or the beginning of it"),
         click.option("--seed", metavar="N", type=int),
         click.option(
-            "--periods-per-year", metavar="N", help="Show Sharpe ratios with N periods a year, from the moments"
+            "--periods-per-year",
+            metavar="N",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Show Sharpe ratios with N periods a year, from the moments",
         ),
     ]
     for option in reversed(options):

@@ -62,29 +62,34 @@ def _show_runs(vault: Vault, selection: Selection, form: str, columns: str | Non
     if form == "json":
         echo_runs_json(vault.count(selection), vault.iter_members(selection))
     else:
-        _show_rows(vault.iter_members(selection), form, columns)
+        shown = _show_rows(vault.iter_members(selection), form, columns)
+        if selection.periods_per_year is None:
+            _warn_of_mixed(vault, shown)
 
 
-def _show_rows(rows: Iterable[Mapping[str, Json]], form: str, columns: str | None = None) -> None:
+def _warn_of_mixed(vault: Vault, runs: Sequence[Mapping[str, Json]]) -> None:
+    from runvault.views.definitions import mixed_definitions
+
+    mixed = mixed_definitions(vault.definitions([run["id"] for run in runs]).values())
+    if mixed:
+        notice(f"warning: {mixed}")
+
+
+def _show_rows(
+    rows: Iterable[Mapping[str, Json]], form: str, columns: str | None = None
+) -> Sequence[Mapping[str, Json]]:
+    """Print runs and return them."""
     from runvault.views.text import COLUMNS, field_of, runs_table
 
     names: Sequence[str] = columns.split(",") if columns else COLUMNS
-    if form == "csv":
-        echo_csv([names, *([field_of(run, name) for name in names] for run in rows)])
-        return
     runs = list(rows)
-    mixed = _mixed_definitions(runs)
-    echo_paged(runs_table(runs, names, STYLES[form]))
-    if mixed:
-        notice(f"warning: {mixed}")
+    if form == "csv":
+        echo_csv([names, *([field_of(run, name) for name in names] for run in runs)])
+    else:
+        echo_paged(runs_table(runs, names, STYLES[form]))
     if not runs:
         notice("no runs")
-
-
-def _mixed_definitions(runs: Sequence[Mapping[str, Json]]) -> str | None:
-    from runvault.views.definitions import mixed_definitions
-
-    return mixed_definitions(runs)
+    return runs
 
 
 @click.command()
@@ -175,6 +180,7 @@ def compare(context: Context, /, runs: tuple[str, ...], everything: bool, form: 
     if not runs and not filtered:
         raise click.UsageError("name the runs to compare, or choose them by a filter such as --where")
     chosen = [vault.get(run) for run in runs] or list(vault.list(**filters))
+    _warn_of_mixed(vault, [run.to_dict() for run in chosen])
     found = vault.compare(chosen, everything=everything)
     if form == "json":
         echo_json(found.to_dict())

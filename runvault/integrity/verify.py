@@ -90,7 +90,7 @@ class _Verification:
         contents = self.stores.reader.read_blobs(blob for folder in folders for blob in blobs[folder].values())
         following = next(contents, None)
         for folder in folders:
-            files = {}
+            files: dict[str, bytes] = {}
             for name, blob in blobs[folder].items():
                 content = None
                 if following is not None and following[0] == blob:  # what is not there is left out of the answers

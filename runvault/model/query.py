@@ -134,6 +134,9 @@ class Selection:
         Bounds of ``created_at``, both included, as :func:`normalise_time` reads them.
     sort : str
         A metric, parameter or field; with ``-`` before it the greatest first. Undefined comes last in both directions.
+    periods_per_year : float or None
+        Take ``sharpe_ratio`` as the moments of the returns give it with so many periods a year and no risk-free
+        return, so that all runs have one definition; None for each run's own.
     """
 
     strategy: str | None = None
@@ -150,6 +153,7 @@ class Selection:
     sort: str = "-created_at"
     limit: int | None = None
     offset: int = 0
+    periods_per_year: float | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 from runvault.views.values import show_value
@@ -13,11 +13,11 @@ Json: TypeAlias = Any
 DECIDING = ("engine", "periods_per_year", "risk_free", "ddof")
 
 
-def mixed_definitions(runs: Sequence[Mapping[str, Json]]) -> str | None:
-    """Return a warning where the metrics of `runs` are not all defined alike, else None."""
+def mixed_definitions(definitions: Collection[Mapping[str, Json]]) -> str | None:
+    """Return a warning where the metrics of runs are not all defined alike, else None."""
     parts = []
     for name in DECIDING:
-        values = {show_value((run.get("metric_definitions") or {}).get(name)) for run in runs}
+        values = {show_value(each.get(name)) for each in definitions}
         if len(values) > 1:
             parts.append(f"{name} is {' or '.join(sorted(values))}")
     if not parts:

@@ -1,0 +1,42 @@
+"""Runs as a listing shows them, on one definition of the Sharpe ratio where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeAlias
+
+from runvault.archive.stores import Stores
+from runvault.model.metrics import sharpe_from_moments
+from runvault.model.query import Selection
+
+Json: TypeAlias = Any
+
+CHUNK = 500
+
+
+def listed(stores: Stores, selection: Selection) -> Iterator[dict[str, Json]]:
+    """Yield the selected runs as JSON, a few in memory at a time.
+
+    With `selection.periods_per_year` each Sharpe ratio is the one that the moments of the run's returns give.
+    """
+    rows = stores.catalog().select(stores.repository.ref, selection)
+    if selection.periods_per_year is None:
+        return rows
+    return _on_one_definition(stores, rows, selection.periods_per_year)
+
+
+def definitions_of(stores: Stores, ids: Sequence[str]) -> dict[str, Mapping[str, Json]]:
+    """Return how the metrics of runs are defined, by id."""
+    found = stores.catalog().definitions(stores.repository.ref, ids)
+    return {run: each["metric_definitions"] for run, each in found.items()}
+
+
+def _on_one_definition(
+    stores: Stores, rows: Iterator[dict[str, Json]], periods_per_year: float
+) -> Iterator[dict[str, Json]]:
+    while chunk := list(islice(rows, CHUNK)):
+        found = stores.catalog().definitions(stores.repository.ref, [row["id"] for row in chunk])
+        for row in chunk:
+            sharpe = sharpe_from_moments(found[row["id"]]["moments"], periods_per_year)
+            yield {**row, "metrics": {**row["metrics"], "sharpe_ratio": sharpe}}
