@@ -38,4 +38,4 @@ faults: $(BIN)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" RUNVAULT_FAULTS=full $(BIN)/pytest -m faults
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

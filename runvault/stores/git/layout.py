@@ -34,8 +34,8 @@ Plain `git` and plain `dvc` read everything in it:
 Archives merge as trees: different runs never conflict.
 """
 
-# What DVC puts beside its pointers, and its own files. DVC takes a pointer for ignored where its folder's pattern has an
-# exception (`*` then `!*.dvc`), so the complement of `*.dvc` is spelled out, mark by mark from the end.
+# What DVC puts beside its pointers, and its own files. DVC takes a pointer for ignored where its folder's pattern has
+# an exception (`*` then `!*.dvc`), so the complement of `*.dvc` is spelled out, mark by mark from the end.
 _GITIGNORE = """\
 /.dvc/*
 !/.dvc/config
