@@ -19,6 +19,6 @@ for fast, slow in [(10, 50), (20, 100)]:
 
 runs = vault.best("sharpe_ratio", strategy="quickstart")  # the leaderboard; a table in a notebook
 print(runs)
-print(vault.diff(runs[0], runs[1]).config)  # what was asked differently
+print(vault.diff(runs[0], runs[1]))  # what was asked differently, and what came of it
 print(runs[0].equity().tail(3))  # curves, trades and orders are data frames
 print(runs[0].portfolio().total_return())  # a vectorbt.Portfolio again, rebuilt from tables

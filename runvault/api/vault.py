@@ -18,7 +18,7 @@ from runvault.model.query import Selection
 
 if TYPE_CHECKING:
     from runvault.analysis.compare import Comparison
-    from runvault.analysis.diff import Diff
+    from runvault.api.difference import RunDiff
     from runvault.api.saved import Saved, SavedSweep
     from runvault.archive.request import SaveRequest
     from runvault.archive.starting import Started
@@ -323,11 +323,12 @@ class Vault:
 
         return archive_log(self.stores, limit)
 
-    def diff(self, a: RunLike, b: RunLike) -> Diff:
+    def diff(self, a: RunLike, b: RunLike) -> RunDiff:
         """Return what differs between two runs: config, metrics, trades, equity, code, environment."""
         from runvault.analysis.diff import diff_runs
+        from runvault.api.difference import RunDiff
 
-        return diff_runs(self.stores, self._located(a), self._located(b))
+        return RunDiff(**vars(diff_runs(self.stores, self._located(a), self._located(b))))
 
     def compare(self, refs: Sequence[RunLike], *, everything: bool = False) -> Comparison:
         """Return a table of runs, a run a column: the fields that differ, or all of them."""

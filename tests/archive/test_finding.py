@@ -107,6 +107,13 @@ def test_a_diff_is_whole(vault: rv.Vault, repo: Path, runs: list[rv.Run]) -> Non
     assert found["environment"] == []
 
 
+def test_a_diff_prints_as_the_command_does(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    found = vault.diff(runs[0], runs[1])
+
+    assert "params.fast" in str(found)
+    assert found._repr_html_().startswith("<pre>")
+
+
 def test_a_run_does_not_differ_from_itself(vault: rv.Vault, runs: list[rv.Run]) -> None:
     assert not vault.diff(runs[0], runs[0]).differs
     assert vault.diff(runs[0], runs[1]).differs
