@@ -58,7 +58,7 @@ def ask(pf: Any, notes: list[str], **how: Any) -> Any:
 
 def _piecewise(pf: Any, how: dict[str, Any]) -> tuple[list[Any], list[str]]:
     parts, failed = [], []
-    for name in pf.metrics:
+    for name in how.pop("metrics", pf.metrics):
         try:
             parts.append(pf.stats(metrics=[name], **how))
         except Exception:  # as above

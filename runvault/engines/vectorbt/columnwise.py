@@ -46,7 +46,7 @@ class _Gathered:
     moments: list[dict[str, Number]] = field(default_factory=list)
 
     def add(self, block: Any, ddof: int, notes: list[str]) -> None:
-        self.frames.append(ask(block, notes, agg_func=None))
+        self.frames.append(_as_alone(ask(block, notes, agg_func=None), block, notes))
         for name, values in own_metrics(block, notes).items():
             self.own.setdefault(name, []).extend(values)
         self.moments += moments_of(block, ddof, notes)
@@ -70,6 +70,20 @@ def numbers_of_columns(pf: Any) -> ColumnNumbers:
     undefined = undefined_metrics(pf)
     metrics = [undefined | told | more for told, more in zip(matrix.metrics(), own, strict=True)]
     return ColumnNumbers(matrix, metrics, gathered.moments, definitions, merge_notes(notes))
+
+
+def _as_alone(stats: Any, block: Any, notes: list[str]) -> Any:
+    """Return statistics with the durations that ``pf.iloc[column].stats()`` gives.
+
+    vectorbt multiplies a mean number of bars by the bar length in nanoseconds for several columns, and in the unit of
+    the bar length for one: the results differ by up to a microsecond.
+    """
+    titles = {name: m["title"] for name, m in block.metrics.items() if m.get("apply_to_timedelta") and name != "period"}
+    wanted = [name for name, title in titles.items() if title in stats and stats[title].dtype.kind == "m"]
+    if not wanted:
+        return stats
+    bars = ask(block, notes, metrics=wanted, agg_func=None, settings={"to_timedelta": False})
+    return stats.assign(**{title: [block.wrapper.to_timedelta(x) for x in bars[title]] for title in bars})
 
 
 def _blocks(pf: Any) -> Iterator[slice]:

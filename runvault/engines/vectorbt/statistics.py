@@ -13,7 +13,6 @@ from runvault.engines.result import Json, Number, Statistic
 from runvault.engines.vectorbt.asking import NO_FIXED_BARS, NO_FREQUENCY, ask, noting, with_countable_bars
 from runvault.engines.vectorbt.definitions import metric_definitions, uses_asset_returns
 from runvault.engines.vectorbt.matrix import (
-    NAT,
     Measure,
     StatisticMatrix,
     statistics_to_table,
@@ -116,11 +115,10 @@ def matrix_of_series(stats: pd.Series, ends: Mapping[str, Any]) -> StatisticMatr
 def matrix_of_frame(stats: pd.DataFrame, ends: Mapping[str, Any], *, alone: bool = False) -> StatisticMatrix:
     """Return the statistics of each column or group as ``stats(agg_func=None)`` gave them; `ends` as above.
 
-    `alone` makes each column the whole of its own run, with the values that ``pf[column].stats()`` gives: those are
-    the same but for the mean durations of trades, which vectorbt cuts to whole microseconds there.
+    `alone` makes each column the whole of its own run.
     """
     columns = {str(label): _repeated(ends[label], stats) if label in ends else stats[label] for label in stats.columns}
-    measures = tuple(_measure(label, values, ends.get(label), cut=alone) for label, values in columns.items())
+    measures = tuple(_measure(label, values, ends.get(label)) for label, values in columns.items())
     names = tuple(encode_label(name) for name in stats.index)
     return StatisticMatrix(measures, (None,) * len(names) if alone else tuple(map(label_text, stats.index)), names)
 
@@ -210,12 +208,12 @@ def _repeated(end: Any, stats: pd.DataFrame) -> pd.Series:
     return pd.Series([end] * len(stats))
 
 
-def _measure(label: str, values: pd.Series, end: Any = None, *, cut: bool = False) -> Measure:
+def _measure(label: str, values: pd.Series, end: Any = None) -> Measure:
     registered = by_label(label)
     unit = registered.unit if registered else None
     kind = values.dtype.kind
     if kind == "m" or (kind == "M" and unit == "duration"):  # a lone NaT is read as a time of the calendar
-        return _times(label, values, "duration", cut=cut and label in _CUT)
+        return _times(label, values, "duration")
     if kind == "M" and (measure := _timestamps(label, values)):
         return measure
     if kind in "iuf" and end is None:
@@ -226,13 +224,8 @@ def _measure(label: str, values: pd.Series, end: Any = None, *, cut: bool = Fals
     return Measure(metric, label, metric.engine_unit, texts=texts)
 
 
-_CUT = ("Avg Winning Trade Duration", "Avg Losing Trade Duration")
-
-
-def _times(label: str, values: pd.Series, unit: str, *, cut: bool = False, tz: str | None = None) -> Measure:
+def _times(label: str, values: pd.Series, unit: str, tz: str | None = None) -> Measure:
     ns = np.asarray(values.array.as_unit("ns").asi8, dtype=np.int64)
-    if cut:
-        ns = np.where(ns == NAT, NAT, ns // 1000 * 1000)
     return Measure(metric_of_label(label, None), label, unit, ns=ns, tz=tz)
 
 
