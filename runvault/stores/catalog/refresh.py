@@ -24,7 +24,8 @@ from runvault.stores.catalog.project import Fact, Projection, column_metrics, le
 from runvault.stores.catalog.schema import RUN_COLUMNS, SHARED, SYMBOL, TAG
 
 MANIFEST, ANNOTATIONS = "manifest.json", "annotations.json"
-BATCH = 5_000  # runs whose rows are in memory at once
+BATCH = 5_000  # runs whose files are asked for at once: a process each time
+ROWS = 500  # runs whose rows are in memory at once
 
 _FOLDER = re.compile(r"runs/([0-9a-f]{2})/(\1[0-9a-f]{62}-(0|[1-9][0-9]{0,18}))/")
 
@@ -171,10 +172,12 @@ class _Writer:
             for folder in folders:
                 self._forget(folder)
         present = [folder for folder in folders if folder.files]
-        rows = _Rows.none()
-        for folder, manifest, notes in _contents(source, present):
-            self._gather(rows, folder, manifest, notes)
-        self._write(rows)
+        contents = _contents(source, present)
+        while some := list(itertools.islice(contents, ROWS)):
+            rows = _Rows.none()
+            for folder, manifest, notes in some:
+                self._gather(rows, folder, manifest, notes)
+            self._write(rows)
 
     def note_stray(self, path: str, *, present: bool) -> None:
         """Remember a file in ``runs/`` that belongs to no run."""
