@@ -53,7 +53,7 @@ def annotate_runs(
                 files.append((f"{run.path}/{ANNOTATIONS}", after.to_bytes()))
         return edit_of(files, subject, runs, "annotate", provenance) if files else None
 
-    return stores.writer.update(plan)
+    return stores.update(plan)
 
 
 def remove_runs(stores: Stores, runs: Sequence[RunId], provenance: Provenance) -> str | None:
@@ -71,7 +71,7 @@ def remove_runs(stores: Stores, runs: Sequence[RunId], provenance: Provenance) -
         files: list[tuple[str, bytes | None]] = [(run.path, None) for run in runs]
         return edit_of(files, "Remove " + _counted(runs), runs, "remove", provenance)
 
-    return stores.writer.update(plan)
+    return stores.update(plan)
 
 
 def restore_run(stores: Stores, run: RunId, commit: str, provenance: Provenance) -> str | None:
@@ -95,7 +95,7 @@ def restore_run(stores: Stores, run: RunId, commit: str, provenance: Provenance)
         files.extend((f"{run.path}/{name}", content) for name, content in recorded.items())
         return edit_of(files, f"Restore {run.short}", [run], "restore", provenance)
 
-    return stores.writer.update(plan)
+    return stores.update(plan)
 
 
 def annotations_at(tip: Tip, run: RunId) -> Annotations:

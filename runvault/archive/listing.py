@@ -27,9 +27,20 @@ def listed(stores: Stores, selection: Selection) -> Iterator[dict[str, Json]]:
 
 
 def definitions_of(stores: Stores, ids: Sequence[str]) -> dict[str, Mapping[str, Json]]:
-    """Return how the metrics of runs are defined, by id."""
-    found = stores.catalog().definitions(stores.repository.ref, ids)
-    return {run: each["metric_definitions"] for run, each in found.items()}
+    """Return how the metrics of runs are defined, by id; equal definitions are one object."""
+    waiting, known = iter(ids), list[Mapping[str, Json]]()
+    found: dict[str, Mapping[str, Json]] = {}
+    while chunk := list(islice(waiting, CHUNK)):
+        for run, each in stores.catalog().definitions(stores.repository.ref, chunk).items():
+            found[run] = _same(known, each["metric_definitions"])
+    return found
+
+
+def _same(known: list[Mapping[str, Json]], definitions: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return the known definitions that equal these, which are known then: an archive has a few."""
+    if definitions not in known:
+        known.append(definitions)
+    return known[known.index(definitions)]
 
 
 def _on_one_definition(

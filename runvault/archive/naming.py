@@ -39,4 +39,4 @@ def alias_run(stores: Stores, name: str, run: RunId, provenance: Provenance) -> 
             edit_of(files, f"Alias {name} for {run.short}", [run, *others], "annotate", provenance) if files else None
         )
 
-    return stores.writer.update(plan)
+    return stores.update(plan)

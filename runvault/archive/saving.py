@@ -73,7 +73,7 @@ class _Save:
         self.drift: Mapping[str, Json] | None = None
 
     def run(self) -> SaveOutcome:
-        commit = self.stores.writer.update(self._plan)
+        commit = self.stores.update(self._plan)
         if commit is None:
             commit = self.stores.require_tip()
         return SaveOutcome(str(self.address.id), commit, self.created, self.drift)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from runvault.archive.gate import SWITCH, Gate, check_switch
 from runvault.errors import VaultNotFoundError
 from runvault.stores.git.repository import Repository
 
 if TYPE_CHECKING:
     from runvault.stores.catalog.catalog import Catalog
     from runvault.stores.dvc import ObjectStore
+    from runvault.stores.git.edits import Edit
+    from runvault.stores.git.objects import Tip
     from runvault.stores.git.reading import Reader
     from runvault.stores.git.writing import Writer
 
@@ -56,12 +60,27 @@ class Stores:
 
     def catalog(self) -> Catalog:
         """Return the catalog, brought up to the branch's tip."""
-        self._catalog.refresh(self.reader, self.repository.ref, self.require_tip())
+        self._catalog.refresh(Gate(self.reader), self.repository.ref, self.require_tip())
         return self._catalog
+
+    def update(self, plan: Callable[[Tip], Edit | None]) -> str | None:
+        """Change the branch by what `plan` makes of its tip; return the new commit, None where nothing is to be done.
+
+        Raises
+        ------
+        SchemaTooNewError
+            A newer runvault wrote the archive.
+        """
+
+        def guarded(tip: Tip) -> Edit | None:
+            check_switch(tip.read(SWITCH))
+            return plan(tip)
+
+        return self.writer.update(guarded)
 
     def rebuild_catalog(self) -> None:
         """Make the catalog anew from the archive."""
-        self._catalog.rebuild(self.reader, self.repository.ref, self.require_tip())
+        self._catalog.rebuild(Gate(self.reader), self.repository.ref, self.require_tip())
 
     def require_tip(self) -> str:
         """Return the commit that the archive is at.

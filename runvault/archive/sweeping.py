@@ -92,7 +92,7 @@ class _SweepSave:
         self.drifts: dict[RunId, Mapping[str, Json]] = {}
 
     def run(self) -> list[SaveOutcome]:
-        commit = self.stores.writer.update(self._plan) or self.stores.require_tip()
+        commit = self.stores.update(self._plan) or self.stores.require_tip()
         created = {planned.address.id for planned in self.planned}
         return [
             SaveOutcome(str(address.id), commit, address.id in created, self.drifts.get(address.id))

@@ -87,6 +87,13 @@ def test_a_manifest_of_a_newer_format(program, repo: Path, runs: list[rv.Run]) -
     assert program("verify").status == 1
 
 
+def test_an_archive_of_a_newer_format_is_neither_read_nor_changed(program, repo: Path, runs: list[rv.Run]) -> None:
+    replace_file(repo, "runvault.json", lambda _: b'{"format": 2}')
+
+    for args in (["list"], ["show", "latest"], ["note", runs[0].id, "x"]):
+        check(program(*args), 21, "runvault.json", "hint: ")
+
+
 def test_a_manifest_that_is_no_json(program, repo: Path, runs: list[rv.Run]) -> None:
     replace_manifest(repo, runs[0], lambda text: text[: len(text) // 2])
 
@@ -95,9 +102,13 @@ def test_a_manifest_that_is_no_json(program, repo: Path, runs: list[rv.Run]) -> 
 
 
 def replace_manifest(repo: Path, run: rv.Run, change) -> None:
+    replace_file(repo, f"runs/{run.id[:2]}/{run.id}/manifest.json", change)
+
+
+def replace_file(repo: Path, name: str, change) -> None:
     work = repo.parent / "checkout"
     git(repo, "worktree", "add", "--quiet", str(work), "runvault")
-    path = work / f"runs/{run.id[:2]}/{run.id}/manifest.json"
+    path = work / name
     path.write_bytes(change(path.read_bytes()))
     git(work, "commit", "--quiet", "--all", "--message", "by hand")
     git(repo, "worktree", "remove", str(work))

@@ -326,7 +326,7 @@ def at_first(value: Any) -> Any:
         {"price": at_first(np.nan)},
         {"side": at_first(2)},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_orders_outside_the_table_never_reach_compiled_code(changes):
     from runvault.engines.vectorbt.rebuild import rebuild
