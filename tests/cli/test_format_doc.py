@@ -18,14 +18,15 @@ from results import make_result, make_sweep
 
 import runvault as rv
 from runvault.archive.artifacts import MEDIA_TYPES
+from runvault.model import canonical
 from runvault.model.annotations import Annotations
-from runvault.model.canonical import canonical_bytes, config_hash
 from runvault.model.manifest import Manifest, check_address, manifest_schema
 from runvault.model.metrics import FORMAT_1_STATISTICS, METRICS
+from runvault.model.records import MAX_DEPTH, MAX_RECORD_BYTES, MAX_TEXT_BYTES
 from runvault.stores.dvc import parse_pointer
 from runvault.stores.git.init import FIRST_COMMIT
 from runvault.stores.git.layout import STATIC_FILES
-from runvault.stores.tables import read_table
+from runvault.stores.tables import claims, read_table
 from runvault.stores.tables.checks import KINDS, UNITS
 
 PAGE = (Path(__file__).parents[2] / "docs/format.md").read_text()
@@ -68,13 +69,13 @@ def columns_of(table: str) -> set[str]:
 
 def test_the_golden_address_can_be_recomputed_from_the_page() -> None:
     text = section("Address")
-    canonical = blocks(text, "json")[0].rstrip("\n")
+    written = blocks(text, "json")[0].rstrip("\n")
     golden = blocks(text)[0].strip()
 
-    assert hashlib.sha256(canonical.encode()).hexdigest() == golden
-    assert canonical_bytes(json.loads(canonical)).decode() == canonical
-    assert config_hash(json.loads(canonical)) == golden
-    assert f"printf '%s' '{canonical}' | sha256sum\n" in blocks(text, "sh")
+    assert hashlib.sha256(written.encode()).hexdigest() == golden
+    assert canonical.canonical_bytes(json.loads(written)).decode() == written
+    assert canonical.config_hash(json.loads(written)) == golden
+    assert f"printf '%s' '{written}' | sha256sum\n" in blocks(text, "sh")
 
 
 def test_the_examples_of_values_and_of_the_fingerprint_run() -> None:
@@ -106,6 +107,16 @@ def test_the_example_of_a_manifest_is_one() -> None:
     assert {entry["media_type"] for entry in manifest.artifacts.values()} == set(MEDIA_TYPES.values())
 
 
+def test_the_schema_accepts_the_example_and_nothing_less() -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="comes with vectorbt's notebook libraries")
+    example = json.loads(example_manifest())
+    jsonschema.validate(example, manifest_schema())
+
+    for name in manifest_schema()["required"]:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({k: v for k, v in example.items() if k != name}, manifest_schema())
+
+
 def test_every_member_of_a_manifest_is_explained() -> None:
     explained = {name for row in rows(section("Manifest")) for name in names(row[0])}
 
@@ -134,6 +145,20 @@ def test_the_examples_are_of_one_run() -> None:
     assert f"runs/{run[:2]}/{run}`" in section("Reading an archive with git and dvc")
     assert f"  {run[:2]}/{run}/\n" in section("The tree")
     assert f"Run: {run}\n" in section("Saving, revisions and history")
+
+
+def test_the_limits_of_the_page_are_those_of_the_code() -> None:
+    address, manifest, tables = section("Address"), section("Manifest"), section("Tables")
+
+    assert canonical.MAX_TEXT_BYTES == canonical.MAX_ARRAY_BYTES == MAX_TEXT_BYTES == 4096
+    assert "arrays and text over 4 KB (4,096 bytes)" in address
+    assert f"more than {canonical.MAX_DEPTH} levels" in address
+    assert f"canonical JSON of more than {canonical.MAX_CONFIG_BYTES >> 10} KB" in address
+    assert f"over {MAX_RECORD_BYTES >> 20} MB, nested more than {MAX_DEPTH} levels" in manifest
+    assert f"at most {claims.MAX_COLUMNS:,} columns, a footer of {claims.MAX_FOOTER_BYTES >> 20} MB" in tables
+    assert f"pages of {claims.MAX_PAGE_BYTES >> 20} MB" in tables
+    assert f"no more than {claims.EXPANSION} times the" in tables
+    assert f"file or {claims.ALWAYS_ALLOWED_BYTES >> 20} MB, whichever is more" in tables
 
 
 # Tree and history
