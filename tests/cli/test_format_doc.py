@@ -87,7 +87,8 @@ def test_the_examples_of_values_and_of_the_fingerprint_run() -> None:
 
 
 def test_the_fingerprint_of_the_page_is_that_of_the_engine() -> None:
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     from runvault.engines.vectorbt.digest import data_fingerprint
 
     index = pd.date_range("2020-01-01", periods=2)
@@ -257,8 +258,9 @@ def test_the_columns_of_the_page_are_those_that_readers_check() -> None:
 
 @pytest.fixture(scope="module")
 def portfolio() -> Any:
-    pd = pytest.importorskip("pandas")
-    vbt = pytest.importorskip("vectorbt")
+    import pandas as pd
+    import vectorbt as vbt
+
     index = pd.date_range("2020-01-01", periods=60, name="date")
     close = pd.Series(100 + 10 * np.sin(np.arange(60) / 5), index=index, name="GOOG")
     close.iloc[[0, 7]] = np.nan  # gaps that the valuation fills
