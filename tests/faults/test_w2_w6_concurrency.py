@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pygit2
 import pytest
 from driver import save
 from harness import assert_sound, new_archive, saved_runs, start
@@ -17,6 +18,8 @@ from machine import full_counts, git
 
 from runvault.errors import RunvaultError
 from runvault.stores.git import writing
+from runvault.stores.git.branch import Branch
+from runvault.stores.git.edits import Signature
 from runvault.stores.git.repository import Repository
 
 pytestmark = pytest.mark.faults
@@ -174,13 +177,15 @@ def test_objects_pruned_as_the_branch_moves_are_written_again(
     repo: Path, monkeypatch: pytest.MonkeyPatch, bulk: bool
 ) -> None:
     repository = new_archive(repo)
-    swap = writing.Writer._swap
+    swap = Branch._swap
 
-    def prune_then_swap(self: writing.Writer, handle: object, author: object, old: str, new: str, subject: str) -> None:
+    def prune_then_swap(
+        self: Branch, handle: pygit2.Repository, author: Signature, old: str, new: str, subject: str
+    ) -> bool:
         take_objects(repository, keep=new)
-        swap(self, handle, author, old, new, subject)
+        return swap(self, handle, author, old, new, subject)
 
-    monkeypatch.setattr(writing.Writer, "_swap", prune_then_swap)
+    monkeypatch.setattr(Branch, "_swap", prune_then_swap)
     assert save(repository, "pruned", bulk=bulk) == repository.tip()
     assert saved_runs(repository) == {"pruned"}
     assert_sound(repository)
@@ -216,17 +221,19 @@ def test_a_branch_goes_back_when_its_objects_cannot_be_written_again(
 ) -> None:
     repository = new_archive(repo)
     before = repository.tip()
-    swap = writing.Writer._swap
+    swap = Branch._swap
 
-    def prune_then_swap(self: writing.Writer, handle: object, author: object, old: str, new: str, subject: str) -> None:
+    def prune_then_swap(
+        self: Branch, handle: pygit2.Repository, author: Signature, old: str, new: str, subject: str
+    ) -> bool:
         take_objects(repository, keep=new)
-        swap(self, handle, author, old, new, subject)
+        return swap(self, handle, author, old, new, subject)
 
     def full(*_: object) -> None:
         raise RunvaultError("no space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(writing.Writer, "_swap", prune_then_swap)
+        patched.setattr(Branch, "_swap", prune_then_swap)
         patched.setattr(writing.Writer, "_write_again", full)
         with pytest.raises(RunvaultError, match="pruned while it was saved: no space left"):
             save(repository, "lost")

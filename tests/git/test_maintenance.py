@@ -14,7 +14,7 @@ from runvault.stores.git.writing import Writer
 
 
 def loose(repo: Path) -> int:
-    return len(list((repo / ".git/objects").glob("??/*")))
+    return int(git(repo, "count-objects").split()[0])
 
 
 def packs(repo: Path) -> int:

@@ -16,7 +16,7 @@ def install(path: Path, content: bytes) -> None:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -25,18 +25,29 @@ def install(path: Path, content: bytes) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Bring a file's content to disk."""
+    """Bring the content of a file that another program wrote to disk."""
+    if sys.platform == "win32":
+        return  # needs the file open for writing, and objects are read-only
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:
     """Bring the names in a folder to disk. Windows cannot open a folder, and keeps its own journal of names."""
-    if sys.platform != "win32":
-        sync_file(path)
+    sync_file(path)
+
+
+def _sync(descriptor: int) -> None:
+    if sys.platform == "darwin":
+        import fcntl
+
+        # There a plain fsync stops at the drive's own memory.
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
 
 
 def process_holding(path: Path) -> int | None:

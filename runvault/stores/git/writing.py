@@ -16,22 +16,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pygit2
 from pygit2.enums import ObjectType
 
-from runvault.errors import BranchMovedError, BusyError, IntegrityError, RunvaultError, VaultNotFoundError
+from runvault.errors import BranchMovedError, IntegrityError, RunvaultError, VaultNotFoundError
+from runvault.stores.git.branch import Branch, MovedError
 from runvault.stores.git.bulk import compare, imported
 from runvault.stores.git.checkout import Checkout, bring_along, checkouts_of, refuse_dirty
-from runvault.stores.git.disk import sync_folder
-from runvault.stores.git.edits import Edit, Signature
+from runvault.stores.git.edits import Edit
 from runvault.stores.git.failures import DisturbedError
-from runvault.stores.git.journal import Journal, LockHeldError, Move, describe_lock, lock_of
+from runvault.stores.git.journal import LockHeldError
 from runvault.stores.git.lock import write_lock
 from runvault.stores.git.maintenance import Maintenance
 from runvault.stores.git.objects import (
-    LIBRARY_ERRORS,
     Built,
     Tip,
     build,
@@ -55,10 +53,6 @@ _REPAIRS = 20
 Plan = Callable[[Tip], Edit | None]
 
 
-class _MovedError(Exception):
-    """The branch was moved while an attempt was under way."""
-
-
 @dataclass(frozen=True)
 class _Made:
     """A commit that is written and not yet on the branch."""
@@ -66,6 +60,11 @@ class _Made:
     commit: str
     content: bytes
     built: Built
+
+    @property
+    def subject(self) -> str:
+        """The first line of its message."""
+        return self.content.split(b"\n\n", 1)[1].split(b"\n", 1)[0].decode("utf-8", "replace")
 
 
 class Writer:
@@ -79,7 +78,7 @@ class Writer:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._journal = Journal(repository.common_dir)
+        self._branch = Branch(repository)
 
     def update(self, plan: Callable[[Tip], Edit | None], *, timeout_s: float = TIMEOUT_S) -> str | None:
         """Commit what `plan` wants, and return the commit once it will survive anything but a lying disk.
@@ -130,8 +129,8 @@ class Writer:
                 return self._attempt(plan, create=create)
             except LockHeldError as error:
                 if time.monotonic() > deadline:
-                    raise self._blocked() from error
-            except _MovedError:
+                    raise self._branch.busy() from error
+            except MovedError:
                 pass
             except DisturbedError:
                 if attempt >= _DISTURBANCES:
@@ -143,18 +142,11 @@ class Writer:
             "stop the program that writes to it, then try again",
         )
 
-    def _blocked(self) -> BusyError:
-        lock = lock_of(self._repository.common_dir, self._repository.ref)
-        return BusyError(
-            f"branch {self._repository.branch!r} is locked by another program: {describe_lock(lock)}",
-            f"if no git program is running here, remove {str(lock)!r}",
-        )
-
     def _attempt(self, plan: Plan, *, create: bool) -> _Made | None:
-        self._recover()
+        self._branch.recover()
         prunes = gc_is_running(self._repository.common_dir)
         handle = open_repository(self._repository.common_dir)
-        tip = Tip(handle, self._read_tip(handle))
+        tip = Tip(handle, self._branch.read(handle))
         if tip.commit is None and not create:
             raise VaultNotFoundError(
                 f"there is no archive: no branch {self._repository.branch!r} in {str(self._repository.common_dir)!r}",
@@ -167,57 +159,13 @@ class Writer:
             if made is None:
                 return None
             checkouts = self._checkouts(tip.commit, made.commit)
-            self._move(handle, edit.author, tip.commit, made)
+            self._branch.move(handle, edit.author, tip.commit, made.commit, made.subject)
             self._confirm(tip, edit, made, prunes=prunes or gc_is_running(self._repository.common_dir))
             # Not before: until the objects were seen, the next writer has to know what this one was about to do.
-            with translated("cannot clear the journal"):
-                self._journal.clear()
+            self._branch.settle()
         for checkout in checkouts:
             bring_along(checkout, str(tip.commit), made.commit)
         return made
-
-    def _recover(self) -> None:
-        """Finish what a dead writer left: its lock goes, and a branch that it moved onto pruned objects goes back."""
-        with translated("cannot recover from a writer that died"):
-            move = self._journal.recover()
-        if move is not None:
-            if not self._is_whole(move):
-                self._set_back(move)
-            # It may have moved the branch and died before that was on disk, and what it saved counts as saved now.
-            self._sync_ref(move.ref, new=move.old is None)
-        with translated("cannot clear the journal"):
-            self._journal.clear()
-
-    def _is_whole(self, move: Move) -> bool:
-        if self._read_ref(open_repository(self._repository.common_dir), move.ref) != move.new:
-            return True  # not moved, or moved on from by somebody who could read it
-        known = ["--not", move.old] if move.old else []
-        walked = self._repository.git("rev-list", "--objects", "--quiet", move.new, *known, ok=(0, 1, 128))
-        return walked.returncode == 0
-
-    def _set_back(self, move: Move) -> None:
-        """Undo a move that was never acknowledged."""
-        handle = open_repository(self._repository.common_dir)
-        with translated(f"cannot set {move.ref} back to {move.old}"):
-            reference = handle.lookup_reference(move.ref)
-            if str(reference.target) == move.new and move.old is None:
-                reference.delete()
-            elif str(reference.target) == move.new:
-                reference.set_target(str(move.old), "undo: objects of the commit were pruned")
-        # The log names a commit that is not there, which `git fsck` would call damage.
-        never = ("--expire=never", "--expire-unreachable=never")
-        self._repository.git("reflog", "expire", "--stale-fix", *never, move.ref, ok=(0, 1, 128, 255))
-
-    def _read_ref(self, handle: pygit2.Repository, ref: str) -> str | None:
-        """Return what a ref names, whether that is there or not."""
-        with translated(f"cannot read {ref}"):
-            try:
-                return str(handle.lookup_reference(ref).resolve().target)
-            except KeyError:
-                return None
-
-    def _read_tip(self, handle: pygit2.Repository) -> str | None:
-        return self._read_ref(handle, self._repository.ref)
 
     @contextmanager
     def _written(self, handle: pygit2.Repository, tip: Tip, edit: Edit) -> Iterator[_Made | None]:
@@ -254,58 +202,11 @@ class Writer:
                 bring_along(checkout, old, new, dry_run=True)
         return checkouts
 
-    def _move(self, handle: pygit2.Repository, author: Signature, old: str | None, made: _Made) -> None:
-        ref = self._repository.ref
-        with translated("cannot write the journal"):
-            self._journal.write(Move(ref, old, made.commit))
-        subject = made.content.split(b"\n\n", 1)[1].split(b"\n", 1)[0].decode("utf-8", "replace")
-        try:
-            self._swap(handle, author, old, made.commit, subject)
-        except BaseException:
-            # Nothing was moved, and we hold no lock on the branch: a lock that is there later is not ours.
-            with translated("cannot clear the journal"):
-                self._journal.clear()
-            raise
-        self._sync_ref(ref, new=old is None)
-
-    def _swap(self, handle: pygit2.Repository, author: Signature, old: str | None, new: str, subject: str) -> None:
-        """Move the branch from `old` to `new`, or raise what hinders it."""
-        ref = self._repository.ref
-        try:
-            handle.set_ident(author.name, author.email)
-            if old is None:
-                handle.create_reference_direct(ref, new, False, f"commit (initial): {subject}")
-                return
-            reference = handle.lookup_reference(ref)
-            if str(reference.target) != old:
-                raise _MovedError
-            # libgit2 compares with what `reference` was looked up as, under <branch>.lock
-            reference.set_target(new, f"commit: {subject}")
-        except LIBRARY_ERRORS as error:
-            now = self._read_tip(handle)
-            if now == new:
-                return  # moved, and only the last sync failed: it is done again
-            if now != old:
-                raise _MovedError from error
-            if "failed to lock file" in str(error):
-                raise LockHeldError from error
-            with translated(f"cannot move branch {self._repository.branch!r}"):
-                raise
-
-    def _sync_ref(self, ref: str, *, new: bool) -> None:
-        """Sync the folders of a ref and its log, those above too where libgit2 may have made them."""
-        with translated(f"cannot sync the folders of {ref}"):
-            for place in (ref, f"logs/{ref}"):
-                folders = list(Path(place).parents) if new or ref.count("/") > 2 else [Path(place).parent]
-                for folder in (self._repository.common_dir / each for each in folders):
-                    if folder.is_dir():
-                        sync_folder(folder)
-
     def _confirm(self, tip: Tip, edit: Edit, made: _Made, *, prunes: bool) -> None:
         """Read back what was written, by eyes that have not seen it being written."""
         handle = self._complete(tip, edit, made, again=prunes)
         with translated("cannot read back what was saved"):
-            now = self._read_tip(handle)
+            now = self._branch.read(handle)
             if now is None or not (now == made.commit or handle.descendant_of(now, made.commit)):
                 raise BranchMovedError(
                     f"branch {self._repository.branch!r} was moved to {now} while {made.commit} was saved",
@@ -336,7 +237,7 @@ class Writer:
                 problem = error
         if not gone:
             raise problem
-        self._set_back(Move(self._repository.ref, tip.commit, made.commit))
+        self._branch.set_back(tip.commit, made.commit)
         raise RunvaultError(f"objects of {made.commit} were pruned while it was saved: {problem}", "try again")
 
     def _write_again(self, tip: Tip, edit: Edit, made: _Made) -> None:
