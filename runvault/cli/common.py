@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
@@ -21,6 +22,7 @@ Json: TypeAlias = Any
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 STYLES = {"table": "simple", "md": "github"}
+ROWS_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,12 @@ def echo_runs_json(total: int, runs: Iterable[Mapping[str, Json]]) -> None:
 
 
 def echo_csv(rows: Iterable[Sequence[Json]]) -> None:
-    """Print rows as CSV; a cell that a spreadsheet would take for a formula is quoted as text."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for row in rows:
-        writer.writerow([_csv_cell(cell) for cell in row])
-    click.echo(text.getvalue(), nl=False)
+    """Print rows as CSV as they come; a cell that a spreadsheet would take for a formula is quoted as text."""
+    waiting = iter(rows)
+    while chunk := list(islice(waiting, ROWS_AT_ONCE)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([_csv_cell(cell) for cell in row] for row in chunk)
+        click.echo(text.getvalue(), nl=False)
 
 
 def _csv_cell(cell: Json) -> Json:
@@ -118,12 +120,18 @@ def _csv_cell(cell: Json) -> Json:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def echo_paged(text: str) -> None:
-    """Print a long table through the pager on a terminal, plainly elsewhere."""
-    if sys.stdout.isatty() and text.count("\n") >= shutil.get_terminal_size().lines:
-        click.echo_via_pager(text)
-    elif text:
-        click.echo(text)
+def echo_paged(lines: Iterable[str]) -> None:
+    """Print what may be long: through the pager on a terminal that it does not fit on, plainly elsewhere."""
+    waiting = iter(lines)
+    if sys.stdout.isatty():
+        height = shutil.get_terminal_size().lines
+        first = list(islice(waiting, height))
+        waiting = chain(first, waiting)
+        if len(first) == height:
+            click.echo_via_pager(f"{line}\n" for line in waiting)
+            return
+    while chunk := list(islice(waiting, ROWS_AT_ONCE)):
+        click.echo("\n".join(chunk))
 
 
 def notice(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -21,7 +22,7 @@ from runvault.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from runvault.api.vault import Vault
     from runvault.model.query import Selection
@@ -61,35 +62,40 @@ def _show_runs(vault: Vault, selection: Selection, form: str, columns: str | Non
         notice(f"warning: {run} is damaged and not listed: {problem}")
     if form == "json":
         echo_runs_json(vault.count(selection), vault.iter_members(selection))
-    else:
-        shown = _show_rows(vault.iter_members(selection), form, columns)
-        if selection.periods_per_year is None:
-            _warn_of_mixed(vault, shown)
+        return
+    shown: list[str] = []
+    _show_rows(_noting(vault.iter_members(selection), shown), form, columns)
+    if not shown:
+        notice("no runs")
+    if selection.periods_per_year is None:
+        _warn_of_mixed(vault, shown)
 
 
-def _warn_of_mixed(vault: Vault, runs: Sequence[Mapping[str, Json]]) -> None:
+def _noting(rows: Iterable[Mapping[str, Json]], ids: list[str]) -> Iterator[Mapping[str, Json]]:
+    """Yield runs, and note their ids: of a long listing nothing more is kept."""
+    for run in rows:
+        ids.append(run["id"])
+        yield run
+
+
+def _warn_of_mixed(vault: Vault, runs: Sequence[str]) -> None:
     from runvault.views.definitions import mixed_definitions
 
-    mixed = mixed_definitions(vault.definitions([run["id"] for run in runs]).values())
+    mixed = mixed_definitions(vault.definitions(runs).values())
     if mixed:
         notice(f"warning: {mixed}")
 
 
-def _show_rows(
-    rows: Iterable[Mapping[str, Json]], form: str, columns: str | None = None
-) -> Sequence[Mapping[str, Json]]:
-    """Print runs and return them."""
-    from runvault.views.text import COLUMNS, field_of, runs_table
+def _show_rows(rows: Iterable[Mapping[str, Json]], form: str, columns: str | None = None) -> None:
+    from runvault.views.text import COLUMNS, field_of, runs_grid
 
     names: Sequence[str] = columns.split(",") if columns else COLUMNS
-    runs = list(rows)
     if form == "csv":
-        echo_csv([names, *([field_of(run, name) for name in names] for run in runs)])
-    else:
-        echo_paged(runs_table(runs, names, STYLES[form]))
-    if not runs:
-        notice("no runs")
-    return runs
+        echo_csv(chain([names], ([field_of(run, name) for name in names] for run in rows)))
+        return
+    grid = runs_grid(rows, names, STYLES[form])
+    if len(grid):
+        echo_paged(grid.lines())
 
 
 @click.command()
@@ -116,7 +122,7 @@ def show(context: Context, /, run: str, config_only: bool, as_yaml: bool, name: 
     else:
         from runvault.views.text import run_text
 
-        echo_paged(run_text(found.to_dict(), found.manifest))
+        echo_paged(run_text(found.to_dict(), found.manifest).splitlines())
 
 
 def _show_config(config: Mapping[str, Json], as_yaml: bool) -> None:
@@ -160,7 +166,7 @@ def diff(context: Context, /, a: str, b: str, exit_code: bool, trades: bool, for
     else:
         from runvault.views.text import diff_text
 
-        echo_paged(diff_text(found.to_dict(), rows, STYLES[form]))
+        echo_paged(diff_text(found.to_dict(), rows, STYLES[form]).splitlines())
     return 1 if exit_code and found.differs else 0
 
 
@@ -180,7 +186,7 @@ def compare(context: Context, /, runs: tuple[str, ...], everything: bool, form: 
     if not runs and not filtered:
         raise click.UsageError("name the runs to compare, or choose them by a filter such as --where")
     chosen = [vault.get(run) for run in runs] or list(vault.list(**filters))
-    _warn_of_mixed(vault, [run.to_dict() for run in chosen])
+    _warn_of_mixed(vault, [run.id for run in chosen])
     found = vault.compare(chosen, everything=everything)
     if form == "json":
         echo_json(found.to_dict())
@@ -191,7 +197,7 @@ def compare(context: Context, /, runs: tuple[str, ...], everything: bool, form: 
     else:
         from runvault.views.text import comparison_text
 
-        echo_paged(comparison_text(found.to_dict(), STYLES[form]))
+        echo_paged(comparison_text(found.to_dict(), STYLES[form]).splitlines())
 
 
 @click.command()
@@ -222,8 +228,10 @@ def similar(context: Context, /, run: str, tolerance: float, form: str) -> None:
     rows = [each.to_dict() for each in found]
     if form == "json":
         echo_runs_json(len(rows), rows)
-    else:
-        _show_rows(rows, form)
+        return
+    _show_rows(rows, form)
+    if not rows:
+        notice("no runs")
 
 
 @click.command()
@@ -244,7 +252,7 @@ def log(context: Context, /, run: str | None, limit: int | None, form: str) -> N
         return echo_csv([names, *([commit[name] for name in names] for commit in commits)])
     from runvault.views.text import log_text
 
-    return echo_paged(log_text(commits, STYLES[form]))
+    return echo_paged(log_text(commits, STYLES[form]).splitlines())
 
 
 def _show_revisions(vault: Vault, run: str, form: str) -> None:

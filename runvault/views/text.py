@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from tabulate import tabulate
-
 from runvault.model.metrics import METRICS
+from runvault.views.grid import Grid
 from runvault.views.inert import inert
 from runvault.views.values import UNDEFINED, show_field, show_pairs, show_value
 
@@ -30,20 +29,29 @@ HEADINGS = {"short_id": "run", "created_at": "created"}
 LONGEST_CELL = 48
 
 
+RIGHT = {"total_return", "sharpe_ratio", "max_drawdown", "total_trades", "win_rate", "a", "b", "delta", "revision"}
+
+
 def table(rows: Iterable[Sequence[str]], headings: Sequence[str], style: str = "simple") -> str:
     """Return rows of finished text as a table; nothing in a cell is taken for markup or a number."""
-    aligned = ["right" if heading in RIGHT else "left" for heading in headings]
-    return tabulate(list(rows), headers=headings, tablefmt=style, disable_numparse=True, colalign=aligned)
-
-
-RIGHT = {"total_return", "sharpe_ratio", "max_drawdown", "total_trades", "win_rate", "a", "b", "delta", "revision"}
+    grid = Grid(headings, RIGHT, style)
+    for row in rows:
+        grid.add(row)
+    return "\n".join(grid.lines())
 
 
 def runs_table(runs: Iterable[Mapping[str, Json]], columns: Sequence[str] = COLUMNS, style: str = "simple") -> str:
     """Return a listing, a row a run; the empty text where there is none."""
-    rows = [[_cell(run, column, style) for column in columns] for run in runs]
-    headings = [HEADINGS.get(column, column) for column in columns]
-    return table(rows, headings, style) if rows else ""
+    grid = runs_grid(runs, columns, style)
+    return "\n".join(grid.lines()) if len(grid) else ""
+
+
+def runs_grid(runs: Iterable[Mapping[str, Json]], columns: Sequence[str] = COLUMNS, style: str = "simple") -> Grid:
+    """Return a listing of any length, a row a run; no run is kept."""
+    grid = Grid([HEADINGS.get(column, column) for column in columns], RIGHT, style)
+    for run in runs:
+        grid.add([_cell(run, column, style) for column in columns])
+    return grid
 
 
 def field_of(run: Mapping[str, Json], column: str) -> Json:
