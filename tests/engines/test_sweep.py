@@ -210,6 +210,42 @@ def test_records_outside_the_table_never_reach_compiled_code() -> None:
         extract_sweep(pf.replace(order_records=records))
 
 
+@pytest.mark.parametrize("name", ["a subclass", "changed metrics", "integer cash"])
+def test_a_sweep_that_cannot_be_rebuilt_is_archived_and_says_so(name: str) -> None:
+    build, _ = corpus.REFUSED[name]
+    sweep = extract_sweep(build())
+
+    assert not sweep.portfolio["rebuildable"]
+    assert all(any("cannot be rebuilt" in warning for warning in column.warnings) for column in sweep.columns)
+
+
+@pytest.mark.parametrize(
+    "name", ["prices of objects", "prices of booleans", "complex prices", "records of another dtype", "a column below"]
+)
+def test_a_sweep_that_cannot_be_computed_is_refused(name: str) -> None:
+    build, _ = corpus.REFUSED[name]
+
+    with pytest.raises(ConfigError, match="nothing can be computed of this portfolio"):
+        extract_sweep(build())
+
+
+def test_what_the_engine_cannot_compute_is_undefined_in_every_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    import vectorbt as vbt
+
+    def broken(self: Any, **_: Any) -> Any:
+        raise FloatingPointError("no profit")
+
+    pf = crossing()
+    monkeypatch.setattr(vbt.Portfolio, "total_profit", broken)
+    monkeypatch.setattr(vbt.Portfolio, "returns", broken)
+    for column in extract_sweep(pf).columns:
+        assert column.metrics["total_profit"] is None
+        assert column.metrics["total_return"] is None
+        assert column.metrics["total_trades"] is not None
+        assert column.moments["mean"] is None
+        assert "FloatingPointError: no profit" in column.warnings
+
+
 @pytest.mark.parametrize(
     ("labels", "names", "reason"),
     [

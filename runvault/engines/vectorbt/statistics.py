@@ -142,14 +142,16 @@ def own_metrics(pf: Any, notes: list[str]) -> dict[str, list[Number]]:
         "winning_trades": lambda: pf.trades.closed.winning.count(),
         "losing_trades": lambda: pf.trades.closed.losing.count(),
     }
-    return {name: [_finite(x) for x in _attempt(way, notes)] for name, way in ways.items()}
+    undefined: list[Number] = [None] * _width(pf)
+    told = {name: _attempt(way, notes) for name, way in ways.items()}
+    return {name: undefined if x is None else [_finite(one) for one in np.atleast_1d(x)] for name, x in told.items()}
 
 
 def moments_of(pf: Any, ddof: int, notes: list[str]) -> list[dict[str, Number]]:
-    """Return the moments of each column's or group's returns, of one column that has none where they cannot be had."""
-    way = pf.asset_returns if uses_asset_returns() else pf.returns
-    returns = np.asarray(_attempt(way, notes), dtype=np.float64)
-    return compute_moments(returns.reshape(len(returns), -1), ddof)
+    """Return the moments of each column's or group's returns; None throughout where those cannot be had."""
+    told = _attempt(pf.asset_returns if uses_asset_returns() else pf.returns, notes)
+    returns = np.empty((0, _width(pf))) if told is None else np.asarray(told, dtype=np.float64)
+    return compute_moments(returns.reshape(-1, _width(pf)), ddof)
 
 
 def has_negative_equity(metrics: Sequence[Mapping[str, Number]]) -> bool:
@@ -158,12 +160,17 @@ def has_negative_equity(metrics: Sequence[Mapping[str, Number]]) -> bool:
 
 
 def _attempt(way: Callable[[], Any], notes: list[str]) -> Any:
+    """Return what the engine computes as an array, None where it cannot; `notes` then say why."""
     with noting(notes):
         try:
-            return np.atleast_1d(np.asarray(way()))
+            return np.asarray(way())
         except Exception as error:  # a portfolio that cannot be asked for statistics may refuse this as well
             notes.append(f"{type(error).__name__}: {error}")
-    return np.full(1, np.nan)
+    return None
+
+
+def _width(pf: Any) -> int:
+    return int(pf.wrapper.get_shape_2d()[1])
 
 
 def _finite(value: Any) -> Number:
@@ -196,7 +203,7 @@ def merge_notes(notes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _means(pf: Any) -> list[str]:
-    count = pf.wrapper.get_shape_2d()[1]
+    count = _width(pf)
     kind = "groups" if pf.wrapper.grouper.is_grouped() else "columns"
     text = f"metrics are means over {count} {kind}, as in vectorbt's stats(); the whole has no moments"
     return [text] if count > 1 else []

@@ -13,7 +13,7 @@ from vectorbt.portfolio.enums import InitCashMode
 from runvault.engines.result import Json, Sweep, SweepColumn, Window
 from runvault.engines.vectorbt.columnwise import ColumnNumbers, numbers_of_columns
 from runvault.engines.vectorbt.digest import column_digests, combine, data_fingerprint, results_digest
-from runvault.engines.vectorbt.extract import packages, with_contiguous_records
+from runvault.engines.vectorbt.extract import find_unknown_prices, packages, with_contiguous_records
 from runvault.engines.vectorbt.inputs import find_unsafe_records, read_inputs
 from runvault.engines.vectorbt.parameters import Parameters, parameters_of
 from runvault.engines.vectorbt.pickles import dump_pickle
@@ -72,9 +72,9 @@ def _refuse_what_is_no_sweep(pf: Any) -> None:
         )
     if pf.wrapper.ndim == 1:
         raise ConfigError("a portfolio of one column is no sweep", hint="save it as one run")
-    problem = find_unsafe_records(pf) or (None if all(pf.wrapper.shape_2d) else "no bars or no columns")
-    if problem:
-        raise ConfigError(f"nothing can be computed of this portfolio: {problem}")
+    problem = find_unsafe_records(pf) or find_unknown_prices(pf)
+    if problem or not all(pf.wrapper.shape_2d):
+        raise ConfigError(f"nothing can be computed of this portfolio: {problem or 'no bars or no columns'}")
 
 
 def _columns(pf: Any, parameters: Parameters, notes: Sequence[str]) -> list[SweepColumn]:
