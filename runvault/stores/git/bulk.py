@@ -110,15 +110,11 @@ def _fast_import(repository: Repository, stream: Iterator[bytes]) -> None:
     args = [f"--git-dir={repository.common_dir}", *DURABLE, *_TUNING, "fast-import", "--quiet", "--done"]
     with start_git(args, cwd=repository.common_dir, answers=False) as process:
         questions, complaints = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stderr)
-        try:
-            for part in stream:
-                if not _sent(questions, part):
-                    break
-            with suppress(OSError):
-                questions.close()
-        except BaseException:
-            process.kill()
-            raise
+        for part in stream:
+            if not _sent(questions, part):
+                break
+        with suppress(OSError):
+            questions.close()
         said = complaints.read()
         if process.wait():
             with suppress(OSError):

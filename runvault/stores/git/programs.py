@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runvault.errors import RunvaultError
@@ -79,8 +80,18 @@ def run_git(
     return done
 
 
-def start_git(args: Sequence[str], *, cwd: Path, answers: bool) -> subprocess.Popen[bytes]:
-    """Start git with pipes to talk to it; `answers` says whether its output is read.
+@contextmanager
+def start_git(args: Sequence[str], *, cwd: Path, answers: bool) -> Iterator[subprocess.Popen[bytes]]:
+    """Start git with pipes to talk to it, and see it end; an exception in the block ends it at once.
+
+    Parameters
+    ----------
+    args : sequence of str
+        As for `run_git`.
+    cwd : Path
+        The folder that git starts in.
+    answers : bool
+        Whether its output is read.
 
     Raises
     ------
@@ -88,7 +99,7 @@ def start_git(args: Sequence[str], *, cwd: Path, answers: bool) -> subprocess.Po
         It could not be started.
     """
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             git_argv(args),
             cwd=cwd,
             env=git_environment(),
@@ -98,6 +109,17 @@ def start_git(args: Sequence[str], *, cwd: Path, answers: bool) -> subprocess.Po
         )
     except OSError as error:
         raise not_started(cwd, error) from error
+    try:
+        yield process
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            with suppress(OSError):  # nothing is left in them that anybody waits for
+                if pipe is not None:
+                    pipe.close()
+        process.wait()
 
 
 def not_started(cwd: Path, error: OSError) -> RunvaultError:

@@ -169,9 +169,6 @@ class Reader:
             except (ValueError, OSError) as error:
                 # An answer cut short: git says why on its way out.
                 raise git_failure(args, process.wait(), _said(process)) from error
-            except BaseException:
-                process.kill()  # whoever reads has seen enough
-                raise
             said = _said(process)
             if process.wait():
                 raise git_failure(args, process.returncode, said)
