@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import platform
 import sys
 from datetime import UTC, datetime
@@ -62,6 +61,8 @@ def _interpreter() -> dict[str, str]:
 @functools.cache
 def _versions(modules: frozenset[str]) -> dict[str, str]:
     """Return the versions of the distributions behind `modules`; looked up once for each set of imports."""
+    import importlib.metadata  # 12 ms, which no listing should wait for
+
     versions = {}
     for module in sorted(modules):
         try:

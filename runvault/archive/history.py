@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from runvault.archive.changing import restore_run
 from runvault.archive.reading import Located, locate, locate_removed, read_members
 from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.model.ids import RunId, RunRef
-from runvault.model.source import Introduced
 from runvault.stores.git.log import LogEntry
 
 Json: TypeAlias = Any
@@ -24,23 +23,32 @@ def revisions_of(stores: Stores, run: RunId) -> list[tuple[Located, dict[str, Js
 
 def archive_log(stores: Stores, limit: int | None) -> list[dict[str, Json]]:
     """Return the archive's commits, newest first, each with the runs it is about."""
-    return [_commit(stores, entry) for entry in stores.reader.log(stores.require_tip(), limit)]
+    tip = stores.require_tip()
+    entries = list(stores.reader.log(tip, limit))
+    brought = _brought_by_sweeps(stores, tip, entries)
+    return [{**entry.to_dict(), "runs": brought.get(entry.commit, entry.runs)} for entry in entries]
 
 
-def _commit(stores: Stores, entry: LogEntry) -> dict[str, Json]:
-    members = entry.to_dict()
-    if entry.kind == "sweep":  # thousands of trailers would make its message unreadable: the tree says which runs
-        brought = stores.reader.introduced(entry.parents[0], entry.commit)
-        members["runs"] = [str(run) for run in map(_run_at, brought) if run is not None]
-    return members
+def _brought_by_sweeps(stores: Stores, tip: str, entries: Sequence[LogEntry]) -> dict[str, list[str]]:
+    """Return the runs of each sweep by its commit; the trees say which: thousands of trailers would be unreadable.
 
-
-def _run_at(brought: Introduced) -> RunId | None:
-    return RunId.from_path(brought.path)
+    One walk for all: `entries` have no commit before one of its children, so that no sweep lies behind the last one.
+    """
+    sweeps = [entry for entry in entries if entry.kind == "sweep"]
+    brought: dict[str, list[str]] = {entry.commit: [] for entry in sweeps}
+    if sweeps:
+        before = next(iter(sweeps[-1].parents), None)
+        for each in stores.reader.introduced(before, tip):
+            run = RunId.from_path(each.path)
+            if run is not None and each.commit in brought:
+                brought[each.commit].append(str(run))
+    return brought
 
 
 def restore(stores: Stores, text: str, provenance: Provenance) -> RunId:
     """Put back the run that `text` refers to: the revision it names, else the latest one in history."""
+    from runvault.archive.changing import restore_run
+
     ref = RunRef.parse(text)
     if ref.at is not None or ref.back:
         located = locate(stores, text)
