@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from runvault.archive.compose import ANNOTATIONS, MANIFEST, one_line
+from runvault.archive.compose import ANNOTATIONS, MANIFEST, created_at_text, one_line
 from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.errors import RunNotFoundError
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
-from runvault.model.times import format_instant
 from runvault.stores.git.edits import Edit, Signature
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def annotate_runs(
     """
 
     def plan(tip: Tip) -> Edit | None:
-        at = format_instant(provenance.now)
+        at = created_at_text(provenance.now, tip.time)
         files: list[tuple[str, bytes | None]] = []
         for run in runs:
             before = annotations_at(tip, run)

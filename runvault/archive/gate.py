@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from runvault.errors import VaultNotFoundError
 from runvault.model.records import parse_json
 from runvault.model.run_json import check_format
 from runvault.model.source import ArchiveSource, FileChange, Introduced
@@ -12,17 +13,20 @@ SWITCH = "runvault.json"
 
 
 def check_switch(content: bytes | None) -> None:
-    """Check the content of ``runvault.json``; None where the archive has lost it, which changes nothing.
+    """Check the content of ``runvault.json``, None where the branch has no such file.
 
     Raises
     ------
+    VaultNotFoundError
+        The branch holds something else than an archive.
     SchemaTooNewError
         A newer runvault wrote the archive.
     FormatError
         It is no JSON, or states no format.
     """
-    if content is not None:
-        check_format(parse_json(content, SWITCH), SWITCH)
+    if content is None:
+        raise VaultNotFoundError(f"the branch holds no archive: it has no {SWITCH}", hint="name another with --branch")
+    check_format(parse_json(content, SWITCH), SWITCH)
 
 
 class Gate:
@@ -32,11 +36,18 @@ class Gate:
         self._source = source
 
     def changed_files(self, old: str | None, new: str) -> Iterator[FileChange]:
-        """Yield what differs between two commits, once the switch has been looked at."""
+        """Yield what differs between two commits, the switch having been looked at where it is among it."""
+        seen = old is not None
         for change in self._source.changed_files(old, new):
-            if change.path == SWITCH and change.blob is not None:
-                check_switch(dict(self._source.read_blobs([change.blob])).get(change.blob))
+            if change.path == SWITCH:
+                seen = True
+                check_switch(self._content(change.blob))
             yield change
+        if not seen:
+            check_switch(None)
+
+    def _content(self, blob: str | None) -> bytes | None:
+        return None if blob is None else dict(self._source.read_blobs([blob])).get(blob)
 
     def introduced(self, old: str | None, new: str) -> Iterator[Introduced]:
         """Yield what commits brought."""

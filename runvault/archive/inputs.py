@@ -64,8 +64,7 @@ def keep_inputs(objects: ObjectStore, files: Mapping[str, Path]) -> Inputs:
 
 
 def _window_members(window: Window) -> dict[str, Json]:
-    members = {"start": window.start, "end": window.end, "symbols": list(window.symbols), "interval": window.interval}
-    return {name: value for name, value in members.items() if value not in (None, [])}
+    return {"start": window.start, "end": window.end, "symbols": list(window.symbols), "interval": window.interval}
 
 
 NO_INPUTS = Inputs({}, {})

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runvault.archive.changing import annotations_at, edit_of
-from runvault.archive.compose import ANNOTATIONS
+from runvault.archive.compose import ANNOTATIONS, created_at_text
 from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.model.ids import RunId, check_alias
-from runvault.model.times import format_instant
 from runvault.stores.git.edits import Edit
 
 if TYPE_CHECKING:
@@ -29,10 +28,11 @@ def alias_run(stores: Stores, name: str, run: RunId, provenance: Provenance) -> 
     others = [RunId.parse(holder)] if holder and holder != str(run) else []
 
     def plan(tip: Tip) -> Edit | None:
+        at = created_at_text(provenance.now, tip.time)
         files: list[tuple[str, bytes | None]] = []
         for target, alias in [*((other, None) for other in others), (run, name)]:
             before = annotations_at(tip, target)
-            after = before.with_alias(alias, at=format_instant(provenance.now), by=provenance.author)
+            after = before.with_alias(alias, at=at, by=provenance.author)
             if after != before:
                 files.append((f"{target.path}/{ANNOTATIONS}", after.to_bytes()))
         return (

@@ -112,6 +112,12 @@ def _revision_before(stores: Stores, run: RunId, back: int) -> str:
     return revisions[place - 1].commit
 
 
+def commit_of(stores: Stores, run: RunId, created_at: str) -> str | None:
+    """Return the archive commit that brought the revision of a run made at `created_at`; None where there is none."""
+    revisions = stores.catalog().revisions(stores.repository.ref, str(run))
+    return next((revision.commit for revision in reversed(revisions) if revision.created_at == created_at), None)
+
+
 def _commit_with(stores: Stores, run: RunId, at: str) -> str:
     commit = stores.reader.resolve_commit(at)
     if commit is None or stores.reader.read_file(commit, f"{run.path}/{MANIFEST}") is None:

@@ -23,6 +23,7 @@ from runvault.archive.compose import (
     to_bytes,
 )
 from runvault.archive.inputs import NO_INPUTS, keep_inputs
+from runvault.archive.reading import commit_of
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.stores import Stores
 from runvault.engines.result import Result
@@ -109,7 +110,7 @@ class _Save:
         )
         current = Manifest.from_bytes(manifest)  # what cannot be read back is not written
         self.created = True
-        self.drift = self._drift_from(previous, current, tip.commit) if previous else None
+        self.drift = self._drift_from(previous, current) if previous else None
         files = {MANIFEST: manifest, ANNOTATIONS: annotations.to_bytes(), STATS: self.stats, **pointers}
         stale = [name for name in tip.files(self.address.id.path) if name not in files] if previous else []
         changed = {f"{self.address.id.path}/{name}": data for name, data in files.items()}
@@ -127,11 +128,11 @@ class _Save:
                     self.artifacts.put(PICKLE, self.result.dump())
         return self.artifacts.pointers
 
-    def _drift_from(self, previous: Manifest, current: Manifest, commit: str | None) -> Mapping[str, Json]:
+    def _drift_from(self, previous: Manifest, current: Manifest) -> Mapping[str, Json]:
         return drift_between(
             previous.to_dict(),
             current.to_dict(),
-            commit=commit,
+            commit=commit_of(self.stores, self.address.id, previous.created_at),
             previous_tables=self._recorded_tables(previous),
             current_tables=self.result.tables,
         )

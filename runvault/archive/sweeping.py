@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.archive.artifacts import ArtifactWriter, read_tables
+from runvault.archive.changing import edit_of
 from runvault.archive.compose import (
     ANNOTATIONS,
     MANIFEST,
@@ -19,11 +20,13 @@ from runvault.archive.compose import (
     annotate,
     created_at_text,
     manifest_of,
+    message_of,
     new_annotations,
     one_line,
     to_bytes,
 )
 from runvault.archive.inputs import NO_INPUTS, keep_inputs
+from runvault.archive.reading import commit_of
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.stores import Stores
 from runvault.engines.result import Sweep, SweepColumn
@@ -119,7 +122,7 @@ class _SweepSave:
             return None
         if self.planned:
             self._store_artifacts()
-            self.drifts = self._drifts(tip, at)
+            self.drifts = self._drifts(at)
         return self._edit(_Files(self, tuple(self.planned), tuple(annotated), at))
 
     def _is_new(self, planned: _Planned) -> bool:
@@ -169,7 +172,7 @@ class _SweepSave:
         writer.put(PICKLE, content)
         return {number: _Dump(writer, place) for place, number in enumerate(numbers)}
 
-    def _drifts(self, tip: Tip, at: str) -> dict[RunId, Mapping[str, Json]]:
+    def _drifts(self, at: str) -> dict[RunId, Mapping[str, Json]]:
         drifts: dict[RunId, Mapping[str, Json]] = {}
         for planned in self.planned:
             if planned.previous is None:
@@ -178,7 +181,7 @@ class _SweepSave:
             drifts[planned.address.id] = drift_between(
                 previous,
                 self.manifest(planned, at),
-                commit=tip.commit,
+                commit=commit_of(self.stores, planned.address.id, planned.previous.created_at),
                 previous_tables=read_tables(self.stores.objects, previous, missing_ok=True),
                 current_tables=self._own_orders(planned.column.column),
             )
@@ -215,11 +218,16 @@ class _SweepSave:
         return {**self.shared.pointers, **(dump.writer.pointers if dump else {})}
 
     def _edit(self, files: _Files) -> Edit:
-        strategy = self.request.strategy
-        message = (
-            f"Save sweep of {one_line(strategy, 60)}: {len(files.new)} runs\n\n"
-            f"Sweep: {self.lineage['sweep']}\nStrategy: {one_line(strategy)}\n"
-            f"Code: {self.provenance.code.get('commit')}\nKind: sweep\n"
+        strategy = one_line(self.request.strategy, 60)
+        if not files.new:
+            runs = [planned.address.id for planned in files.annotated]
+            return edit_of(tuple(files), f"Annotate {len(runs)} runs of {strategy}", runs, "annotate", self.provenance)
+        message = message_of(
+            f"Save sweep of {strategy}: {len(files.new)} runs",
+            sweep=self.lineage["sweep"],
+            strategy=self.request.strategy,
+            code=self.provenance.code.get("commit"),
+            kind="sweep",
         )
         author = Signature(self.provenance.author_name, self.provenance.author_email)
         return Edit(files=files, message=message, author=author, time=self.provenance.now, bulk=True)

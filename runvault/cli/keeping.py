@@ -27,7 +27,7 @@ def reindex(context: Context, /) -> None:
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
-@click.option("--artifacts", is_flag=True, help="Read every table of every run, too")
+@click.option("--artifacts", is_flag=True, help="Read every table, too, and compute the results digests from them")
 @output_options
 @click.pass_obj
 def verify(context: Context, /, runs: tuple[str, ...], artifacts: bool, form: str) -> int:

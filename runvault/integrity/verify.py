@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.archive.artifacts import read_tables
 from runvault.archive.compose import ANNOTATIONS, MANIFEST, STATS
-from runvault.errors import FormatError, RunvaultError
+from runvault.archive.curves import portfolio_tables
+from runvault.errors import FormatError, IntegrityError, RunvaultError
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
@@ -25,7 +26,10 @@ Json: TypeAlias = Any
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be. `file` is relative to the run's folder, None for the run as a whole."""
+    """Something that is not as it should be.
+
+    `file` is relative to the run's folder, None for the run as a whole; a path in the archive where `run` is empty.
+    """
 
     run: str
     file: str | None
@@ -60,8 +64,8 @@ def verify(stores: Stores, runs: Collection[RunId] | None = None, *, artifacts: 
     runs : collection of RunId, optional
         Which runs; all of them by default.
     artifacts : bool
-        Read every table too, with the checks that reading makes. Without it an artifact's hash is compared with the
-        manifest's, and its content is not interpreted.
+        Read every table too, with the checks that reading makes, and compute the results digest from them. Without it
+        an artifact's hash is compared with the manifest's, and its content is not interpreted.
     """
     return _Verification(stores, artifacts).run({run.path for run in runs} if runs is not None else None)
 
@@ -76,6 +80,8 @@ class _Verification:
     def run(self, folders: Collection[str] | None) -> Report:
         for folder, files in self._folders(folders):
             self._check_run(folder, files)
+        if folders is None:
+            self._check_inputs()
         return self.report
 
     def _folders(self, wanted: Collection[str] | None) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -172,6 +178,33 @@ class _Verification:
         for name in members["artifacts"]:
             if name.endswith(".parquet"):
                 self._guard(folder, name, lambda name=name: read_tables(self.stores.objects, members, [name]))
+
+        if members["portfolio"] and members["portfolio"].get("rebuildable"):
+            self._guard(folder, MANIFEST, lambda: self._check_digest(members))
+
+    def _check_digest(self, manifest: Mapping[str, Json]) -> None:
+        from runvault.engines.vectorbt.recomputing import recomputed_digest
+
+        tables = portfolio_tables(self.stores, manifest)
+        if recomputed_digest(tables, manifest["metrics"]) != manifest["results_digest"]:
+            raise IntegrityError("results_digest is not that of the archived prices, orders and metrics")
+
+    def _check_inputs(self) -> None:
+        """Check the pointers under ``data/`` and the objects behind them."""
+        changes = self.stores.reader.changed_files(None, self.stores.require_tip())
+        blobs = {change.path: change.blob for change in changes if change.path.startswith("data/") and change.blob}
+        contents = dict(self.stores.reader.read_blobs(blobs.values()))
+        for path, blob in blobs.items():
+            self.report.checked["inputs"] += 1
+            name = path.rpartition("/")[2].removesuffix(".dvc")
+            try:
+                pointer = parse_pointer(_required({path: contents[blob]}, path), name, folder=name.endswith(".dir"))
+            except (RunvaultError, KeyError) as error:
+                self._found("", path, str(error) if isinstance(error, RunvaultError) else "its Git object is missing")
+                continue
+            problem = self._object_problem(pointer.md5, None, pointer.size)
+            if problem is not None:
+                self._found("", path, problem, "fetch it with 'dvc pull' in a checkout of the archive branch")
 
     def _guard(self, folder: str, name: str, check: Any) -> None:
         try:

@@ -73,3 +73,13 @@ def test_dumps_are_shared_by_slices_of_columns(vault: rv.Vault) -> None:
     entries = [each.run.manifest["artifacts"]["portfolio.pkl"] for each in saved]
     assert [entry["column"] for entry in entries] == [*range(100), *range(50)]
     assert len({entry["md5"] for entry in entries}) == 2
+
+
+def test_a_sweep_saved_again_for_its_tags_is_an_annotation(vault: rv.Vault) -> None:
+    vault.save_sweep(make_sweep([0.1, 0.2], fast=[5, 10]), strategy="s")
+    saved = vault.save_sweep(make_sweep([0.1, 0.2], fast=[5, 10]), strategy="s", tags=["wide"])
+    newest = vault.log()[0]
+
+    assert newest["kind"] == "annotate"
+    assert sorted(newest["runs"]) == sorted(each.id for each in saved)
+    assert len(vault.log()[1]["runs"]) == 2

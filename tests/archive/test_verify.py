@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from machine import git
 from results import make_result
 
 import runvault as rv
@@ -73,3 +74,40 @@ def test_an_object_that_is_nowhere_is_a_finding_and_an_error(vault: rv.Vault, re
     with pytest.raises(rv.ArtifactMissingError) as caught:
         vault.get(run.id).equity()
     assert "equity.parquet" in str(caught.value)
+
+
+@pytest.mark.engine
+def test_a_manifest_that_speaks_of_other_results_is_found(vault: rv.Vault, repo: Path) -> None:
+    import pandas as pd
+    import vectorbt as vbt
+
+    close = pd.Series([1.0, 2.0, 3.0, 2.0], index=pd.date_range("2020-01-01", periods=4, freq="D"))
+    run = vault.save(vbt.Portfolio.from_holding(close, freq="1D"), strategy="hold").run
+    assert vault.verify(artifacts=True).findings == []
+
+    work = repo.parent / "checkout"
+    git(repo, "worktree", "add", "--quiet", str(work), vault.branch)
+    path = work / f"runs/{run.id[:2]}/{run.id}/manifest.json"
+    path.write_text(path.read_text().replace('"total_return": 1.0', '"total_return": 2.0'))
+    git(work, "commit", "--quiet", "--all", "--message", "a better return")
+    findings = vault.verify(artifacts=True).findings
+    assert [(finding.run, finding.file) for finding in findings] == [(run.id, "manifest.json")]
+
+
+def test_a_lost_input_is_found(vault: rv.Vault, repo: Path) -> None:
+    (repo / "prices.csv").write_text("date,close\n2020-01-01,100\n")
+    md5 = vault.save(make_result(), strategy="s", data={"prices": repo / "prices.csv"}).run.data["prices"]["md5"]
+    assert vault.verify().checked["inputs"] == 1
+
+    for root in (".dvc/cache/files/md5", ".git/runvault/keep/files/md5"):
+        (repo / root / md5[:2] / md5[2:]).unlink()
+    assert [finding.file for finding in vault.verify().findings] == [f"data/{md5[:2]}/{md5}.csv.dvc"]
+
+
+def test_a_branch_that_is_no_archive_is_neither_read_nor_written(repo: Path) -> None:
+    with pytest.raises(rv.VaultNotFoundError, match="no archive"):
+        rv.open(repo, branch="main").list()
+    with pytest.raises(rv.VaultNotFoundError, match="no archive"):
+        rv.open(repo, branch="main").save(make_result(), strategy="s")
+    with pytest.raises(rv.RunvaultError, match="no archive"):
+        rv.init(repo, branch="main")

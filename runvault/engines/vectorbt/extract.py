@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numba
@@ -19,7 +20,7 @@ from runvault.engines.vectorbt.prices import close_2d
 from runvault.engines.vectorbt.settings import running_engine
 from runvault.engines.vectorbt.statistics import Summary, summarise
 from runvault.engines.vectorbt.window import price_data, window_of
-from runvault.errors import ConfigError
+from runvault.errors import ConfigError, MetricInputError
 from runvault.model.table import Table
 
 STRIDED = "order records were not contiguous, which vectorbt's rust engine misreads: numbers are of a contiguous copy"
@@ -92,5 +93,18 @@ def _numbers(pf: Any) -> tuple[Summary, Mapping[str, Table], bytes]:
     reason = find_unsafe_records(pf) or find_unknown_prices(pf) or (None if all(pf.wrapper.shape_2d) else "no bars")
     if reason:
         return Summary((), {}, {}, {}, (f"nothing was computed: {reason}",)), {}, raw_digest(pf)
-    derived = {"equity.parquet": equity_table(pf), "trades.parquet": trades_table(pf)}
-    return summarise(pf), derived, portfolio_digest(pf)
+    derived, notes = _derived_tables(pf)
+    summary = summarise(pf)
+    return replace(summary, warnings=(*summary.warnings, *notes)), derived, portfolio_digest(pf)
+
+
+def _derived_tables(pf: Any) -> tuple[dict[str, Table], list[str]]:
+    """Return equity and trades as far as vectorbt can compute them, and why not where it cannot."""
+    tables: dict[str, Table] = {}
+    notes = []
+    for name, compute in (("equity.parquet", equity_table), ("trades.parquet", trades_table)):
+        try:
+            tables[name] = compute(pf)
+        except MetricInputError as error:
+            notes.append(error.message)
+    return tables, notes

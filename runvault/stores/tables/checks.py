@@ -75,6 +75,10 @@ def _finite(name: str, columns: Columns) -> None:
     _refuse(name, ~np.isfinite(columns[name]), "not finite")
 
 
+def _not_infinite(name: str, columns: Columns) -> None:
+    _refuse(name, np.isinf(columns[name]), "infinite")
+
+
 def _positive(name: str, columns: Columns) -> None:
     _refuse(name, ~(columns[name] > 0), "not positive")
 
@@ -106,7 +110,7 @@ def _given(name: str, columns: Columns) -> None:
 def _check_prices(columns: Columns) -> None:
     for name, values in columns.items():
         if values.dtype.kind == "f":
-            _refuse(name, np.isinf(values), "infinite")
+            _not_infinite(name, columns)
 
 
 def _check_shape(columns: Columns, bars: int, width: int) -> None:
@@ -143,7 +147,7 @@ KINDS: Mapping[str, Mapping[str, tuple[str, tuple[Check, ...]]]] = {
         "entry_price": (FLOAT, (_finite,)),
         "entry_fees": (FLOAT, (_finite,)),
         "exit_bar": (INTEGER, (_index,)),
-        "exit_price": (FLOAT, (_finite,)),
+        "exit_price": (FLOAT, (_not_infinite,)),  # NaN for a trade still open at a gap
         "exit_fees": (FLOAT, (_finite,)),
         "size": (FLOAT, (_finite, _positive)),
         "pnl": (FLOAT, ()),
