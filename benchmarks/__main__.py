@@ -28,12 +28,13 @@ GROUPS: dict[str, tuple[str, Callable[[Bench], Iterator[Figure]]]] = {
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Measured
 
-Written by `make bench` (`python -m benchmarks --help`). Compare ratios, not times: the machine is a small one.
+Written by `make bench` (`python -m benchmarks --help`): medians of at least five, taken in turns with what stands
+beside them. The machine is small and shared: compare ratios before times.
 """
 
 
 def main() -> None:
-    """Measure what was asked for and write it down."""
+    """Measure what was asked for and write it down; other sections of the page stay as they are."""
     asked = _arguments().parse_args()
     peers = asked.peers or os.environ.get("RUNVAULT_BENCH_PEERS")
     with ExitStack() as stack:
@@ -50,20 +51,31 @@ def main() -> None:
             experiments=asked.experiments,
             peers=Path(peers) if peers else None,
         )
-        sections = [_section(bench, name) for name in asked.only]
-        notes = "".join(f"\n{note}\n" for note in bench.notes)
-        text = "\n".join([HEAD, machine.describe(scratch, asked.repeat), *sections]) + notes
-    asked.output.write_text(text, encoding="utf-8")
+        for name in asked.only:
+            _measure(bench, name, asked.output, machine.describe(scratch))
     print(f"written to {asked.output}", file=sys.stderr)
 
 
-def _section(bench: Bench, name: str) -> str:
+def _measure(bench: Bench, name: str, output: Path, described: str) -> None:
+    """Measure one group and put its section on the page."""
     title, measure = GROUPS[name]
+    bench.notes.clear()
     figures = []
     for figure in measure(bench):
         print(f"{name}: {figure.work} [{figure.size}] {show(figure.value, figure.unit)}", file=sys.stderr, flush=True)
         figures.append(figure)
-    return f"\n## {title}\n\n{figures_table(figures)}" if figures else ""
+    parts = [f"Measured {machine.moment()}.", *([figures_table(figures)] if figures else []), *bench.notes]
+    sections = {**_sections(output), title: "\n\n".join(parts)}
+    ordered = [(known, sections[known]) for known, _ in GROUPS.values() if known in sections]
+    text = "".join(f"\n## {title}\n\n{section}\n" for title, section in ordered)
+    output.write_text(f"{HEAD}\n{described}\n{text}", encoding="utf-8")
+
+
+def _sections(page: Path) -> dict[str, str]:
+    """Return the sections of a page that was written before, by title."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    parts = (part.split("\n", 1) for part in text.split("\n## ")[1:])
+    return {title: section.strip() for title, section in parts}
 
 
 def _arguments() -> argparse.ArgumentParser:

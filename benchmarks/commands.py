@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import runvault
@@ -12,10 +12,11 @@ from benchmarks.backtests import single
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, Target
 from benchmarks.machine import program
-from benchmarks.measure import Usage, median_process, medians
+from benchmarks.measure import median_processes, medians
 from benchmarks.saving import save_portfolio
 
 MB = 2.0**20
+RUNVAULT = program("runvault") or Path("runvault")
 FILTERED = ("--where", "sharpe_ratio > 0 and params.fast < 20", "--sort", "-total_return", "--limit", "50")
 LIST_LIMITS = {10_000: 0.15, 100_000: 0.2}
 
@@ -28,52 +29,65 @@ def measure(bench: Bench) -> Iterator[Figure]:
         for symbol in ("GOOG", "IBM"):
             save_portfolio(vault, single(symbol))
         vault.count()
-        floor = median_process(bench.repeat, [sys.executable, "-c", "pass"], path).seconds
-        yield from small_commands(bench, path, size, floor)
-        yield from listing(bench, path, size, floor)
+        commands = Commands(path, size, bench.repeat)
+        yield from about_runs(commands)
+        yield from listing(commands)
+        yield from whole_listing(bench, commands)
         yield in_process(bench, path, size)
 
 
-def _run(bench: Bench, path: Path, *args: str, env: dict[str, str] | None = None) -> Usage:
-    return median_process(bench.repeat, [program("runvault") or "runvault", *args], path, env=env)
+@dataclass(frozen=True)
+class Commands:
+    """Runs commands on one archive, each in turns with a Python that does nothing."""
 
+    path: Path
+    size: int
+    repeat: int
 
-def listing(bench: Bench, path: Path, size: int, floor: float) -> Iterator[Figure]:
-    """Yield a filtered and sorted listing, and listings of everything with their memory."""
-    limit = LIST_LIMITS.get(size)
-    target = Target(f"{limit} s", most=limit) if limit else None
-    plain = ("python -c pass", floor)
-    filtered = _run(bench, path, "list", *FILTERED)
-    yield Figure("runvault list --where --sort --limit 50", filtered.seconds, size=size, plain=plain, target=target)
-    yield Figure("runvault list --limit 50", _run(bench, path, "list", "--limit", "50").seconds, size=size, plain=plain)
-    for form in ("table", "json", "csv"):
-        usage = _run(bench, path, "list", "--format", form)
-        yield Figure(f"runvault list --format {form}, every run", usage.seconds, size=size)
-        most = Target("150 MB", most=150 * MB) if size == max(bench.sizes) else None
-        yield Figure(
-            f"memory of runvault list --format {form}, every run", usage.max_rss_bytes, "bytes", size, target=most
+    def figure(
+        self,
+        work: str,
+        args: Sequence[str],
+        most: float | None,
+        env: Mapping[str, str] | None = None,
+        wanted: bytes = b"",
+    ) -> Figure:
+        """Return the time of a command whose output holds `wanted`; `most` is its target in seconds."""
+        usage, floor = median_processes(
+            self.repeat, self.path, [RUNVAULT, *args], [sys.executable, "-c", "pass"], env=env
         )
+        assert wanted in usage.output, usage.output
+        target = Target(f"{most} s", most=most) if most else None
+        return Figure(work, usage.seconds, size=self.size, plain=("python -c pass", floor.seconds), target=target)
 
 
-def small_commands(bench: Bench, path: Path, size: int, floor: float) -> Iterator[Figure]:
+def about_runs(commands: Commands) -> Iterator[Figure]:
     """Yield commands about one run or two, and those that ask nothing of the archive."""
-    quick, slow = Target("0.15 s", most=0.15), Target("0.4 s", most=0.4)
-    one, other = (run.id for run in runvault.open(path, read_only=True).list(limit=2))
-    plain = ("python -c pass", floor)
-    yield Figure("runvault --help", _run(bench, path, "--help").seconds, size=size, plain=plain, target=quick)
+    one, other = (run.id for run in runvault.open(commands.path, read_only=True).list(limit=2))
+    yield commands.figure("runvault --help", ["--help"], 0.15)
     asked = {"_RUNVAULT_COMPLETE": "bash_complete", "COMP_WORDS": f"runvault show {one[:5]}", "COMP_CWORD": "2"}
-    completed = _run(bench, path, env=asked)
-    assert one[:8].encode() in completed.output
-    yield Figure("completion of a run id", completed.seconds, size=size, plain=plain, target=quick)
-    two = Target("0.2 s", most=0.2)
-    yield Figure("runvault show", _run(bench, path, "show", one).seconds, size=size, plain=plain, target=two)
-    yield Figure(
-        "runvault log --limit 50", _run(bench, path, "log", "--limit", "50").seconds, size=size, plain=plain, target=two
-    )
-    yield Figure("runvault log RUN", _run(bench, path, "log", one).seconds, size=size, plain=plain, target=two)
-    difference = _run(bench, path, "diff", "--json", one, other)
-    assert json.loads(difference.output)["equity"]
-    yield Figure("runvault diff, with trades and equity", difference.seconds, size=size, plain=plain, target=slow)
+    yield commands.figure("completion of a run id", [], 0.15, env=asked, wanted=one[:8].encode())
+    yield commands.figure("runvault show RUN", ["show", one], 0.2, wanted=one.encode())
+    yield commands.figure("runvault log --limit 50", ["log", "--limit", "50"], 0.2)
+    yield commands.figure("runvault log RUN", ["log", one], 0.2)
+    work = "runvault diff A B, with trades and equity"
+    yield commands.figure(work, ["diff", "--json", one, other], 0.4, wanted=b"max_abs_gap")
+
+
+def listing(commands: Commands) -> Iterator[Figure]:
+    """Yield listings of fifty runs."""
+    limit = LIST_LIMITS.get(commands.size)
+    yield commands.figure("runvault list --where --sort --limit 50", ["list", *FILTERED], limit)
+    yield commands.figure("runvault list --limit 50", ["list", "--limit", "50"], None)
+
+
+def whole_listing(bench: Bench, commands: Commands) -> Iterator[Figure]:
+    """Yield listings of every run, with their memory."""
+    for form in ("table", "json", "csv"):
+        (usage,) = median_processes(3, commands.path, [RUNVAULT, "list", "--format", form])
+        yield Figure(f"runvault list --format {form}, every run", usage.seconds, size=commands.size)
+        most = Target("150 MB", most=150 * MB) if commands.size == max(bench.sizes) else None
+        yield Figure("its largest memory", usage.max_rss_bytes, "bytes", commands.size, target=most)
 
 
 def in_process(bench: Bench, path: Path, size: int) -> Figure:

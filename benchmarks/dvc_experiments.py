@@ -13,7 +13,7 @@ from typing import IO, cast
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
 from benchmarks.machine import program
-from benchmarks.measure import median_process, run_process
+from benchmarks.measure import median_processes, run_process
 from benchmarks.repositories import git, new_repository
 
 STAGE = """\
@@ -48,11 +48,11 @@ def measure(bench: Bench) -> Iterator[Figure]:
     for size in bench.experiments:
         _forge(path, size)
         run_process([dvc, "exp", "show", "--csv"], path)  # the first time reads every experiment; later ones a cache
-        usage = median_process(bench.repeat, [dvc, "exp", "show", "--csv"], path)
+        usage = median_processes(bench.repeat, path, [dvc, "exp", "show", "--csv"])[0]
         yield Figure("dvc exp show --csv, whole process, warm", usage.seconds, size=size)
         yield Figure("dvc exp save, whole process", save(bench, path, dvc), size=size)
     one, other = git(path, "for-each-ref", "--count=2", "--format=%(refname:lstrip=4)", "refs/exps/").split()
-    usage = median_process(bench.repeat, [dvc, "exp", "diff", "--json", one, other], path)
+    usage = median_processes(bench.repeat, path, [dvc, "exp", "diff", "--json", one, other])[0]
     yield Figure("dvc exp diff, whole process", usage.seconds, size=max(bench.experiments))
 
 

@@ -27,8 +27,11 @@ def seal(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     for name in [name for name in os.environ if name.startswith(("GIT_", "RUNVAULT_", "DVC_", "XDG_"))]:
         del os.environ[name]
+    # A program that is installed has its bytecode beside it; one that must not write it compiles itself at every start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.update(
         HOME=str(home),
+        PYTHONPYCACHEPREFIX=str(home / "bytecode"),
         XDG_CONFIG_HOME=str(home / ".config"),
         XDG_CACHE_HOME=str(home / ".cache"),
         GIT_CONFIG_NOSYSTEM="1",
@@ -45,15 +48,19 @@ def program(name: str) -> Path | None:
     return path if path.exists() else None
 
 
-def describe(scratch: Path, repeat: int) -> str:
-    """Return what the figures were measured on, as lines of Markdown."""
+def describe(scratch: Path) -> str:
+    """Return what the figures were measured on."""
     git = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
     packages = ", ".join(f"{name} {version}" for name, version in _versions().items())
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores shared with "
-        f"other work, scratch on {_file_system(scratch)}. Python {platform.python_version()}, git {git}, {packages}.\n"
-        f"Each figure is a median of {repeat}, taken in turns with what stands beside it."
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores shared with other work, scratch on "
+        f"{_file_system(scratch)}. Python {platform.python_version()}, git {git}, {packages}."
     )
+
+
+def moment() -> str:
+    """Return when something was measured, and how busy the machine was in the minutes before."""
+    return f"{datetime.now(UTC):%Y-%m-%d}, load {os.getloadavg()[1]:.1f}"
 
 
 def _versions() -> dict[str, str]:

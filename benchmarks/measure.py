@@ -66,14 +66,21 @@ def run_process(argv: Sequence[str | Path], cwd: Path, *, env: Mapping[str, str]
     return Usage(seconds, max_rss_bytes, text)
 
 
-def median_process(
-    repeat: int, argv: Sequence[str | Path], cwd: Path, *, env: Mapping[str, str] | None = None
-) -> Usage:
-    """Return the median time and memory of a program, after one run that fills the machine's caches."""
-    run_process(argv, cwd, env=env)
-    usages = [run_process(argv, cwd, env=env) for _ in range(repeat)]
+def median_processes(
+    repeat: int, cwd: Path, *commands: Sequence[str | Path], env: Mapping[str, str] | None = None
+) -> list[Usage]:
+    """Return the median time and memory of programs that take turns, after one run each to fill caches."""
+    first = [run_process(argv, cwd, env=env) for argv in commands]
+    usages: list[list[Usage]] = [[] for _ in commands]
+    for _ in range(repeat):
+        for taken, argv in zip(usages, commands, strict=True):
+            taken.append(run_process(argv, cwd, env=env))
+    return [_median_usage(taken, before.output) for taken, before in zip(usages, first, strict=True)]
+
+
+def _median_usage(usages: Sequence[Usage], output: bytes) -> Usage:
     return Usage(
         statistics.median(usage.seconds for usage in usages),
         int(statistics.median(usage.max_rss_bytes for usage in usages)),
-        usages[0].output,
+        output,
     )
