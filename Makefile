@@ -10,7 +10,8 @@ help:
 	@echo "make demo    install into $(VENV), run the pipeline on real prices, show the archive"
 	@echo "make test    install into $(VENV), then ruff, mypy, import-linter and pytest"
 	@echo "make faults  the fault tests with their full counts (an hour)"
-	@echo "make bench   the table of benchmarks/README.md"
+	@echo "make bench   measure, and write benchmarks/RESULTS.md (half an hour)"
+	@echo "make docs    docs/cli.md, made from the program's own help"
 	@echo "make clean   remove what the other targets made"
 
 $(BIN)/.installed: pyproject.toml
@@ -36,6 +37,12 @@ pytest: $(BIN)/.installed
 
 faults: $(BIN)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" RUNVAULT_FAULTS=full $(BIN)/pytest -m faults
+
+bench: $(BIN)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
+
+docs: $(BIN)/.installed
+	$(BIN)/python -m runvault.cli.reference > docs/cli.md
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
