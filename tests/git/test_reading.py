@@ -95,7 +95,9 @@ def test_a_merge_brings_only_what_no_parent_had(archive: Repository, repo: Path)
 
 
 def test_blobs_come_in_the_order_asked_and_missing_ones_are_left_out(archive: Repository) -> None:
-    commit = Writer(archive).update(lambda _: Edit([(f"f/{n}", b"%d\n" % n * n) for n in range(700)], "m", ADA, NOON))
+    commit = Writer(archive).update(
+        lambda _: Edit([(f"f/{n}", b"%d\n" % n * n) for n in range(700)], "m", ADA, NOON, bulk=True)
+    )
     reader = Reader(archive)
     ids = [change.blob for change in reader.changed_files(None, commit) if change.path.startswith("f/")]
     asked = [*ids, "0" * 40, commit, *reversed(ids)]
