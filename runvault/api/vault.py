@@ -317,11 +317,14 @@ class Vault:
         run = locate_removed(self.stores, str(ref))
         return [Run(self.stores, located, members) for located, members in revisions_of(self.stores, run)]
 
-    def log(self, limit: int | None = None) -> Sequence[dict[str, Json]]:
-        """Return the archive's commits, newest first: `commit, kind, subject, author, time, runs`."""
+    def log(self, limit: int | None = None, *, runs: bool = True) -> Sequence[dict[str, Json]]:
+        """Return the archive's commits, newest first: `commit, kind, subject, author, time, runs`.
+
+        Without `runs` a sweep's are left out, which only its trees tell: fifty sweeps of a thousand runs take a second.
+        """
         from runvault.archive.history import archive_log
 
-        return archive_log(self.stores, limit)
+        return archive_log(self.stores, limit, runs=runs)
 
     def diff(self, a: RunLike, b: RunLike) -> RunDiff:
         """Return what differs between two runs: config, metrics, trades, equity, code, environment."""

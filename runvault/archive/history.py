@@ -21,11 +21,11 @@ def revisions_of(stores: Stores, run: RunId) -> list[tuple[Located, dict[str, Js
     return [(each, read_members(stores, each)) for each in located]
 
 
-def archive_log(stores: Stores, limit: int | None) -> list[dict[str, Json]]:
-    """Return the archive's commits, newest first, each with the runs it is about."""
+def archive_log(stores: Stores, limit: int | None, *, runs: bool) -> list[dict[str, Json]]:
+    """Return the archive's commits, newest first, each with the runs it is about; those of sweeps with `runs` alone."""
     tip = stores.require_tip()
     entries = list(stores.reader.log(tip, limit))
-    brought = _brought_by_sweeps(stores, tip, entries)
+    brought = _brought_by_sweeps(stores, tip, entries) if runs else {}
     return [{**entry.to_dict(), "runs": brought.get(entry.commit, entry.runs)} for entry in entries]
 
 

@@ -244,7 +244,7 @@ def log(context: Context, /, run: str | None, limit: int | None, form: str) -> N
     vault = context.open()
     if run is not None:
         return _show_revisions(vault, run, form)
-    commits = vault.log(limit)
+    commits = vault.log(limit, runs=form == "json")
     if form == "json":
         return echo_json({"commits": commits})
     if form == "csv":

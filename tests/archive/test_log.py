@@ -40,6 +40,9 @@ def test_each_commit_names_its_runs_and_a_log_of_many_sweeps_takes_two_processes
         [],
     ]
     assert started == ["log", "log"]
+    started.clear()
+    assert [commit["subject"] for commit in vault.log(runs=False)] == [commit["subject"] for commit in commits]
+    assert started == ["log"]
 
 
 def test_the_log_ends_where_it_is_told_to(vault: rv.Vault) -> None:
