@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runvault.archive.request import SaveRequest
     from runvault.archive.starting import Started
     from runvault.integrity.verify import Report
+    from runvault.stores.git.edits import Signature
 
 Json: TypeAlias = Any
 RunLike: TypeAlias = "Run | str"
@@ -112,6 +113,11 @@ class Vault:
     def branch(self) -> str:
         """Return the name of the archive branch."""
         return self.stores.repository.branch
+
+    @property
+    def author(self) -> Signature:
+        """Return whom git would name as the author here; marked as a fallback where git knows nobody."""
+        return self.stores.repository.identity()
 
     def save(
         self,

@@ -43,7 +43,11 @@ class Context:
         """Return the vault for a command that saves: a dirty checkout of the archive branch is an error now."""
         from runvault.api.vault import open_vault
 
-        return open_vault(self.repo, self.branch)
+        vault = open_vault(self.repo, self.branch)
+        author = vault.author
+        if author.fallback:
+            notice(f"git has no user.name and user.email here: commits are by {author.name} <{author.email}>")
+        return vault
 
 
 def output_options(command: Command) -> Command:

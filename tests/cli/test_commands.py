@@ -160,6 +160,12 @@ def test_annotations_change_from_the_command_line(program, runs: list[rv.Run]) -
     assert program("tag", runs[0].id).status == 2
 
 
+def test_a_machine_without_an_identity_is_told_who_the_author_is(program, sealed: Path, runs: list[rv.Run]) -> None:
+    assert "runvault@localhost" not in program("note", runs[0].id, "one").err
+    (sealed / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
+    assert "runvault <runvault@localhost>" in program("note", runs[0].id, "two").err
+
+
 def test_rm_and_restore(program, runs: list[rv.Run]) -> None:
     assert "would remove" in program("rm", runs[0].id, "--dry-run").out
     assert program("list", "--count").out.strip() == "3"
