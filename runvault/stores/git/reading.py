@@ -19,6 +19,10 @@ MANIFESTS = ":(glob)runs/*/*/manifest.json"
 # What a user may have configured for `git log`, and what would change what it prints.
 _PLAIN = ("-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "diff.relative=false")
 
+# Manifests are packed as differences from those that came before them, and asked for in the order of ids: git has to
+# remember what it built, or it builds a hundred thousand of them from the start again and again (20 s instead of 3).
+_REMEMBERING = ("-c", "core.deltaBaseCacheLimit=512m")
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 # Ids on their way to `cat-file`: enough to keep it busy, too few to fill the pipe while its answers fill the other one.
@@ -105,6 +109,15 @@ class Reader:
         contents = dict(self.read_blobs(names.values()))
         return {name: contents[blob] for name, blob in names.items() if blob in contents}
 
+    def last_commit_with(self, tip: str, path: str) -> str:
+        """Return `tip` where it has `path`, else the newest commit before it that had; `tip` where none had."""
+        if self.blob_of(tip, path) is not None:
+            return tip
+        args = ["-1", "--full-history", "--diff-filter=D", "--no-renames", "--format=%P", tip, "--", path]
+        gone = self._repository.git(*_PLAIN, "log", *args).stdout.decode("ascii").split()
+        had = [parent for parent in gone if self.blob_of(parent, path) is not None]
+        return had[0] if had else tip
+
     def blob_of(self, commit: str, path: str) -> str | None:
         """Return the id of what is at `path` in a commit, None where there is nothing."""
         return self._resolve(f"{commit}:{path}")
@@ -138,7 +151,7 @@ class Reader:
     def _batch(self, names: Iterable[str]) -> Iterator[tuple[str, str, bytes]]:
         """Yield ``(name, type, content)`` of the objects that are there."""
         waiting = iter(names)
-        with self._process("cat-file", "--batch") as process:
+        with self._process(*_REMEMBERING, "cat-file", "--batch") as process:
             questions, answers = _pipes(process)
             asked = _ask(questions, waiting)
             while asked:
