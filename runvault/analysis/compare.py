@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = Any
 
-FIELDS = ("strategy", "engine", "seed", "alias", "symbols", "interval", "start", "end", "tags", "note")
+FIELDS = ("revision", "strategy", "engine", "seed", "alias", "symbols", "interval", "start", "end", "tags", "note")
 GROUPS = ("params", "settings", "data", "metrics", "metric_definitions", "code")
 
 

@@ -11,6 +11,7 @@ from runvault.archive.reading import Located, read_manifest
 from runvault.errors import ArtifactMissingError, FormatError
 from runvault.model.changes import Change, diff_metrics, diff_values, environment_changes
 from runvault.model.equity import equity_gap
+from runvault.model.metrics import restated
 from runvault.model.trades import TradeChanges, match_trades
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Json: TypeAlias = Any
 class Diff:
     """What differs between run `a` and run `b`; `delta` is always b minus a.
 
+    `definitions` says in which way the metrics are not defined alike, so that their deltas mean little.
     `trades` and `equity` are None where the artifacts of a run are not here; `missing` says which and why.
     """
 
@@ -35,6 +37,7 @@ class Diff:
     equity: Mapping[str, Json] | None
     code: Mapping[str, Json]
     environment: Sequence[Change]
+    definitions: Sequence[Change] = ()
     missing: Sequence[str] = ()
 
     @property
@@ -70,33 +73,42 @@ class Diff:
             "equity": self.equity,
             "code": self.code,
             "environment": [change.to_dict() for change in self.environment],
+            "definitions": [change.to_dict() for change in self.definitions],
             "missing": list(self.missing),
         }
 
 
-def diff_runs(stores: Stores, a: Located, b: Located) -> Diff:
+def diff_runs(stores: Stores, a: Located, b: Located, periods_per_year: float | None = None) -> Diff:
     """Compare two runs, each at its own commit of the archive.
+
+    With `periods_per_year` the Sharpe ratios are those that the moments of the returns give.
 
     Raises
     ------
     IntegrityError
         An artifact here is not what was recorded.
     """
-    first, second = read_manifest(stores, a), read_manifest(stores, b)
+    first, second = both = read_manifest(stores, a), read_manifest(stores, b)
     missing: list[str] = []
     trades = _tables(stores, trades_of, first, second, missing)
     equity = _tables(stores, equity_of, first, second, missing)
     return Diff(
         a=str(a.id),
         b=str(b.id),
-        config=diff_values(first["config"], second["config"]),
-        metrics=diff_metrics(first["metrics"], second["metrics"]),
+        config=diff_values(_asked(first), _asked(second)),
+        metrics=diff_metrics(*(restated(each["metrics"], each["moments"], periods_per_year) for each in both)),
         trades=match_trades(*trades) if trades else None,
         equity=equity_gap(*equity) if equity else None,
         code=_code(stores, first["code"] or {}, second["code"] or {}),
         environment=environment_changes(first, second),
+        definitions=diff_values(first["metric_definitions"], second["metric_definitions"]),
         missing=missing,
     )
+
+
+def _asked(manifest: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what a run was asked for: its config, and the seed that belongs to its address."""
+    return {**manifest["config"], "seed": manifest["seed"]}
 
 
 def _tables(

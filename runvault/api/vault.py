@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.api.ages import absolute
+from runvault.api.arguments import as_seed, check_filters, texts
 from runvault.api.machine import now, provenance
 from runvault.api.run import Run
 from runvault.api.runs import Runs
 from runvault.api.settings import DEFAULTS, Settings
-from runvault.archive.reading import Located, locate, locate_removed, read_members
+from runvault.archive.reading import Located, locate, read_members
 from runvault.archive.stores import Stores
+from runvault.errors import ConfigError, VaultNotFoundError
 from runvault.model.query import Selection
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from runvault.stores.git.edits import Signature
 
 Json: TypeAlias = Any
+RUN_MEMBERS = frozenset({"params", "settings", "data", "metrics", "code", "lineage", "artifacts", "symbols", "tags"})
 RunLike: TypeAlias = "Run | str"
 
 
@@ -91,6 +94,8 @@ def read_settings(path: str | Path = ".", branch: str | None = None) -> Settings
 def _vault(path: str | Path, branch: str | None, flags: Mapping[str, str] | None) -> Vault:
     from runvault.stores.git.repository import Repository
 
+    if not Path(path).is_dir():
+        raise VaultNotFoundError(f"there is no folder {str(path)!r}", hint="name a Git repository, or a folder in it")
     said: dict[str, str | None] = {**(flags or {}), "branch": branch}
     repository = Repository.find(Path(path).absolute(), branch or DEFAULTS["branch"])
     settings = Settings(repository.config, said)
@@ -126,7 +131,7 @@ class Vault:
         strategy: str,
         params: Mapping[str, Json] | None = None,
         settings: Mapping[str, Json] | None = None,
-        data: Mapping[str, str | Path] | None = None,
+        data: Mapping[str, str | Path] | str | Path | None = None,
         seed: int = 0,
         tags: Sequence[str] = (),
         note: str = "",
@@ -144,8 +149,9 @@ class Vault:
             Name of the strategy.
         params, settings : mapping, optional
             What was asked for; with `data` they decide the run's address.
-        data : mapping of name to path, optional
-            The input files; without them the portfolio's own prices are fingerprinted.
+        data : mapping of name to path, or a path alone, optional
+            The input files, ``prices`` where no name is said; without them the portfolio's own prices are
+            fingerprinted.
         seed : int
             0 to 2^63-1.
         portfolio : bool
@@ -179,7 +185,7 @@ class Vault:
         strategy: str,
         params: Mapping[str, Json] | None = None,
         settings: Mapping[str, Json] | None = None,
-        data: Mapping[str, str | Path] | None = None,
+        data: Mapping[str, str | Path] | str | Path | None = None,
         seed: int = 0,
         tags: Sequence[str] = (),
         note: str = "",
@@ -214,7 +220,7 @@ class Vault:
         strategy: str,
         params: Mapping[str, Json] | None,
         settings: Mapping[str, Json] | None,
-        data: Mapping[str, str | Path] | None,
+        data: Mapping[str, str | Path] | str | Path | None,
         seed: int,
         tags: Sequence[str],
         note: str,
@@ -223,16 +229,17 @@ class Vault:
     ) -> SaveRequest:
         from runvault.archive.request import SaveRequest
 
+        files = {"prices": data} if isinstance(data, (str, Path)) else data or {}
         return SaveRequest(
             strategy=strategy,
             params=params or {},
             settings=settings or {},
-            data={name: Path(path) for name, path in (data or {}).items()},
-            seed=seed,
-            tags=tuple(tags),
+            data={name: Path(path) for name, path in files.items()},
+            seed=as_seed(seed),
+            tags=texts(tags),
             note=note,
             pickles=self.settings.pickles if portfolio else "none",
-            allow=tuple(allow),
+            allow=texts(allow),
         )
 
     def get(self, ref: RunLike) -> Run:
@@ -245,15 +252,28 @@ class Vault:
         """
         if isinstance(ref, Run):
             return ref
+        if not isinstance(ref, str):
+            raise ConfigError(f"a run is referred to by text, not by {type(ref).__name__}")
         located = locate(self.stores, ref)
-        return Run(self.stores, located, read_members(self.stores, located))
+        return Run(self.stores, located, self._restated(located, read_members(self.stores, located)))
+
+    def _restated(self, located: Located, members: dict[str, Json]) -> dict[str, Json]:
+        """Return a run's JSON on the configured definition of the Sharpe ratio, if there is one."""
+        if self.settings.periods_per_year is None:
+            return members
+        from runvault.archive.listing import on_one_definition
+        from runvault.archive.reading import read_manifest
+
+        return on_one_definition(
+            members, read_manifest(self.stores, located)["moments"], self.settings.periods_per_year
+        )
 
     def has(self, ref: str) -> bool:
-        """Return whether a run answers to `ref`."""
+        """Return whether a run answers to `ref`; raises where it is there and damaged."""
         from runvault.errors import RunNotFoundError
 
         try:
-            locate(self.stores, ref)
+            self.get(ref)
         except RunNotFoundError:
             return False
         return True
@@ -289,13 +309,14 @@ class Vault:
 
     def selection(self, **filters: Any) -> Selection:
         """Return the selection that `filters` make, with relative times resolved and settings applied."""
+        check_filters(filters)
         at = now()
         for name in ("since", "until"):
             if filters.get(name) is not None:
                 filters[name] = absolute(filters[name], at)
         for name in ("tags", "any_tags"):
             if name in filters:
-                filters[name] = tuple(filters[name])
+                filters[name] = texts(filters[name])
         if filters.get("periods_per_year") is None:
             filters["periods_per_year"] = self.settings.periods_per_year
         return replace(Selection(), **filters)
@@ -320,8 +341,9 @@ class Vault:
         """Return the revisions of a run, oldest first."""
         from runvault.archive.history import revisions_of
 
-        run = locate_removed(self.stores, str(ref))
-        return [Run(self.stores, located, members) for located, members in revisions_of(self.stores, run)]
+        run = locate(self.stores, str(ref), removed=True).id
+        found = revisions_of(self.stores, run)
+        return [Run(self.stores, located, self._restated(located, members)) for located, members in found]
 
     def log(self, limit: int | None = None, *, runs: bool = True) -> Sequence[dict[str, Json]]:
         """Return the archive's commits, newest first: `commit, kind, subject, author, time, runs`.
@@ -337,7 +359,8 @@ class Vault:
         from runvault.analysis.diff import diff_runs
         from runvault.api.difference import RunDiff
 
-        return RunDiff(**vars(diff_runs(self.stores, self._located(a), self._located(b))))
+        periods = self.settings.periods_per_year
+        return RunDiff(**vars(diff_runs(self.stores, self._located(a), self._located(b), periods)))
 
     def compare(self, refs: Sequence[RunLike], *, everything: bool = False) -> Comparison:
         """Return a table of runs, a run a column: the fields that differ, or all of them."""
@@ -353,6 +376,7 @@ class Vault:
 
         who = provenance(self.stores.repository)
         runs = [self._located(ref).id for ref in _several(refs)]
+        add, remove = texts(add), texts(remove)
         subject = "Tag " + ", ".join([*(f"+{tag}" for tag in add), *(f"-{tag}" for tag in remove)])
         annotate_runs(
             self.stores, runs, lambda old, at: old.with_tags(add=add, remove=remove, at=at, by=who.author), subject, who
@@ -386,11 +410,17 @@ class Vault:
         remove_runs(self.stores, runs, provenance(self.stores.repository))
         return [str(run) for run in runs]
 
-    def restore(self, ref: str) -> Run:
-        """Put a run back from history: the latest revision, or the one that ``@commit`` or ``~1`` names."""
+    def restore(self, ref: RunLike) -> Run:
+        """Put a run back from history: the revision it had last, or the one that ``@commit`` or ``~1`` names."""
+        return self.put_back(ref)[0]
+
+    def put_back(self, ref: RunLike) -> tuple[Run, bool]:
+        """Do what `restore` does, and return whether anything was changed, too."""
         from runvault.archive.history import restore
 
-        return self.get(str(restore(self.stores, ref, provenance(self.stores.repository))))
+        text = ref if isinstance(ref, str) else f"{ref.id}@{ref.located.commit}" if ref.located.commit else ref.id
+        run, changed = restore(self.stores, text, provenance(self.stores.repository))
+        return self.get(str(run)), changed
 
     def export(self, ref: RunLike, folder: str | Path) -> Sequence[Path]:
         """Write the files of a run into `folder`, and the engine's pickle made from its tables where it has none."""
@@ -408,6 +438,23 @@ class Vault:
         """Rebuild the catalog from the archive; return the number of runs."""
         self.stores.rebuild_catalog()
         return self.count()
+
+    def locate(self, ref: RunLike) -> str:
+        """Return the full id that `ref` means, also of a run that was removed."""
+        return str(locate(self.stores, str(ref), removed=True).id)
+
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Refuse names that no listed run has, as fields, metrics, parameters or settings.
+
+        Raises
+        ------
+        ConfigError
+            Naming the first of them, with near names.
+        """
+        catalog, ref = self.stores.catalog(), self.stores.repository.ref
+        for name in names:
+            if name not in RUN_MEMBERS:
+                catalog.require_name(ref, name)
 
     def definitions(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Json]]:
         """Return how the metrics of listed runs are defined, by id: periods a year, risk-free return, engine."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from runvault.errors import ArtifactMissingError, FormatError, IntegrityError, RunvaultError
+from runvault.errors import ArtifactMissingError, ConfigError, FormatError, IntegrityError, RunvaultError
 from runvault.model.table import Table
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def read_artifact(objects: ObjectStore, manifest: Mapping[str, Json], name: str)
 
     Raises
     ------
-    FormatError
+    ConfigError
         The run has no artifact of this name.
     ArtifactMissingError
         The content is not here.
@@ -69,8 +69,8 @@ def read_artifact(objects: ObjectStore, manifest: Mapping[str, Json], name: str)
     """
     entry = manifest["artifacts"].get(name)
     if entry is None:
-        names = ", ".join(sorted(manifest["artifacts"])) or "none"
-        raise FormatError(f"run {manifest['id']} has no artifact {name!r}", hint=f"its artifacts are: {names}")
+        names = ", ".join(sorted({"manifest.json", "annotations.json", "stats.parquet", *manifest["artifacts"]}))
+        raise ConfigError(f"run {manifest['id']} has no file {name!r}", hint=f"its files are {names}")
     return objects.get(entry["md5"], entry["sha256"])
 
 

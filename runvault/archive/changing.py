@@ -73,8 +73,15 @@ def remove_runs(stores: Stores, runs: Sequence[RunId], provenance: Provenance) -
     return stores.update(plan)
 
 
-def restore_run(stores: Stores, run: RunId, commit: str, provenance: Provenance) -> str | None:
+def restore_run(stores: Stores, run: RunId, commit: str, last: str, provenance: Provenance) -> str | None:
     """Put a run back as it was at an earlier commit; None where the tip holds just that.
+
+    Parameters
+    ----------
+    commit : str
+        Where to take the revision from.
+    last : str
+        Where to take the annotations from: they change without a revision, and are not to be lost with one.
 
     Raises
     ------
@@ -84,6 +91,9 @@ def restore_run(stores: Stores, run: RunId, commit: str, provenance: Provenance)
     recorded = stores.reader.read_run(commit, run.path)
     if MANIFEST not in recorded:
         raise RunNotFoundError(f"run {run.short} is not in the archive at {commit}")
+    annotations = stores.reader.read_file(last, f"{run.path}/{ANNOTATIONS}")
+    if annotations is not None:
+        recorded[ANNOTATIONS] = annotations
 
     def plan(tip: Tip) -> Edit | None:
         present = tip.files(run.path)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from runvault.archive.reading import Located, locate, locate_removed, read_members
+from runvault.archive.reading import Located, locate, read_members
 from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
-from runvault.model.ids import RunId, RunRef
+from runvault.model.ids import RunId
 from runvault.stores.git.log import LogEntry
 
 Json: TypeAlias = Any
@@ -45,18 +45,19 @@ def _brought_by_sweeps(stores: Stores, tip: str, entries: Sequence[LogEntry]) ->
     return brought
 
 
-def restore(stores: Stores, text: str, provenance: Provenance) -> RunId:
-    """Put back the run that `text` refers to: the revision it names, else the latest one in history."""
+def restore(stores: Stores, text: str, provenance: Provenance) -> tuple[RunId, bool]:
+    """Put back the run that `text` refers to: the revision it names, else the one it had last.
+
+    Its annotations are those it has at the tip, or had when it was removed.
+
+    Returns
+    -------
+    (RunId, bool)
+        The run, and whether anything was changed.
+    """
     from runvault.archive.changing import restore_run
 
-    ref = RunRef.parse(text)
-    if ref.at is not None or ref.back:
-        located = locate(stores, text)
-        commit = located.commit
-        run = located.id
-    else:
-        run = locate_removed(stores, text)
-        commit = None
-    commit = commit or stores.catalog().revisions(stores.repository.ref, str(run))[-1].commit
-    restore_run(stores, run, commit, provenance)
-    return run
+    located = locate(stores, text, removed=True)
+    last = stores.reader.last_commit_with(stores.require_tip(), located.id.path)
+    commit = located.commit or last
+    return located.id, restore_run(stores, located.id, commit, last, provenance) is not None

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 from runvault.archive.stores import Stores
-from runvault.model.metrics import sharpe_from_moments
+from runvault.model.metrics import restated
 from runvault.model.query import Selection
 
 Json: TypeAlias = Any
@@ -49,5 +49,14 @@ def _on_one_definition(
     while chunk := list(islice(rows, CHUNK)):
         found = stores.catalog().definitions(stores.repository.ref, [row["id"] for row in chunk])
         for row in chunk:
-            sharpe = sharpe_from_moments(found[row["id"]]["moments"], periods_per_year)
-            yield {**row, "metrics": {**row["metrics"], "sharpe_ratio": sharpe}}
+            yield on_one_definition(row, found[row["id"]]["moments"], periods_per_year)
+
+
+def on_one_definition(
+    members: Mapping[str, Json], moments: Mapping[str, Json], periods_per_year: float | None
+) -> dict[str, Json]:
+    """Return a run's JSON with its Sharpe ratio restated, and a member ``periods_per_year`` that says so."""
+    if periods_per_year is None:
+        return dict(members)
+    metrics = restated(members["metrics"], moments, periods_per_year)
+    return {**members, "metrics": metrics, "periods_per_year": periods_per_year}

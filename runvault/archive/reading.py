@@ -26,7 +26,7 @@ class Located:
     commit: str | None = None
 
 
-def locate(stores: Stores, text: str) -> Located:
+def locate(stores: Stores, text: str, *, removed: bool = False) -> Located:
     """Return the run that `text` refers to.
 
     Parameters
@@ -34,6 +34,8 @@ def locate(stores: Stores, text: str) -> Located:
     text : str
         A full id, a unique prefix of at least 4 hex digits with or without ``-<seed>``, an alias, ``latest`` or
         ``latest-2``; behind it ``~1`` for the revision before, or ``@<archive commit>``.
+    removed : bool
+        Look among the runs that were removed from the tip, too.
 
     Raises
     ------
@@ -43,17 +45,12 @@ def locate(stores: Stores, text: str) -> Located:
         Several runs do; the hint lists them.
     """
     ref = RunRef.parse(text)
-    run = _base(stores, ref, removed=ref.at is not None)
+    run = _base(stores, ref, removed=removed or ref.at is not None)
     if ref.at is not None:
         return Located(run, _commit_with(stores, run, ref.at))
     if ref.back:
         return Located(run, _revision_before(stores, run, ref.back))
     return Located(run)
-
-
-def locate_removed(stores: Stores, text: str) -> RunId:
-    """Return the run that `text` refers to, also where it was removed from the tip."""
-    return _base(stores, RunRef.parse(text), removed=True)
 
 
 def _base(stores: Stores, ref: RunRef, *, removed: bool = False) -> RunId:
@@ -129,17 +126,20 @@ def _commit_with(stores: Stores, run: RunId, at: str) -> str:
 
 
 def read_manifest(stores: Stores, located: Located) -> dict[str, Json]:
-    """Return a run's manifest as plain values, checked against its schema.
+    """Return a run's manifest as plain values, checked against its schema and its address.
 
     Raises
     ------
     FormatError
         The manifest cannot be read.
+    IntegrityError
+        Its config does not hash to the run's address.
     """
-    from runvault.model.manifest import Manifest
+    from runvault.model.manifest import Manifest, check_address
 
-    content = _file(stores, located, MANIFEST)
-    return Manifest.from_bytes(content, located.id.path).to_dict()
+    manifest = Manifest.from_bytes(_file(stores, located, MANIFEST), f"{located.id.path}/{MANIFEST}")
+    check_address(manifest, located.id)
+    return manifest.to_dict()
 
 
 def read_members(stores: Stores, located: Located) -> dict[str, Json]:

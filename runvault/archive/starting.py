@@ -25,16 +25,19 @@ class Started:
 def init_archive(stores: Stores) -> Started:
     """Make the archive branch, and DVC's three files where the repository has no DVC; idempotent.
 
+    In a clone that knows the branch from one remote it starts where that is.
+
     Raises
     ------
     RunvaultError
         The repository is of a kind that cannot be written safely.
     """
     from runvault.stores.dvc import init_dvc_files
+    from runvault.stores.git.init import follow_remote
     from runvault.stores.git.init import init_archive as init_branch
 
-    created = init_branch(stores.repository)
     repository = stores.repository
+    created = follow_remote(repository) or init_branch(repository)
     # A linked worktree uses the main one's cache: worktrees come and go, and their caches with them.
     main = repository.common_dir.parent if repository.common_dir.name == ".git" else repository.work_tree
     written = tuple(init_dvc_files(main)) if main is not None and repository.work_tree is not None else ()

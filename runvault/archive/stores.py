@@ -92,8 +92,6 @@ class Stores:
         """
         tip = self.repository.tip()
         if tip is None:
-            raise VaultNotFoundError(
-                f"no archive branch {self.repository.branch!r} in {str(self.repository.common_dir)!r}",
-                hint="run 'runvault init', or name another branch with --branch",
-            )
+            where = f"no archive branch {self.repository.branch!r} in {str(self.repository.common_dir)!r}"
+            raise VaultNotFoundError(where, hint="run 'runvault init', or name another branch with --branch")
         return tip

@@ -66,8 +66,9 @@ def rm(context: Context, /, runs: tuple[str, ...], dry_run: bool, form: str) -> 
 @click.pass_obj
 def restore(context: Context, /, run: str) -> None:
     """Put a run back from history: its latest revision, or the one that RUN~1 or RUN@COMMIT names"""
-    restored = context.open_to_write().restore(run)
-    notice(f"{restored.short_id}: restored, revision {restored.revision}")
+    restored, changed = context.open_to_write().put_back(run)
+    state = "restored" if changed else "as it was already"
+    notice(f"{restored.short_id}: {state}, revision {restored.revision}")
 
 
 COMMANDS = (tag, note, alias, rm, restore)

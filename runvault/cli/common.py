@@ -62,7 +62,7 @@ def filter_options(command: Command) -> Command:
     options: list[Callable[[Any], Any]] = [
         click.option("--strategy", metavar="S", shell_complete=complete_strategy),
         click.option("--engine", metavar="E"),
-        click.option("--symbol", metavar="X", help="Runs that this asset is part of"),
+        click.option("--symbol", metavar="X", shell_complete=complete_symbol, help="Runs that this asset is part of"),
         click.option(
             "--tag", "tags", metavar="T", multiple=True, shell_complete=complete_tag, help="All of these tags"
         ),
@@ -72,7 +72,7 @@ def filter_options(command: Command) -> Command:
         click.option("--where", metavar="EXPR", help="A condition: 'sharpe_ratio > 1 and params.fast < 20'"),
         click.option("--search", metavar="WORDS", help="Runs whose notes have these words"),
         click.option("--since", metavar="T", help="Saved at or after: a date, a time, or an age such as 30d"),
-        click.option("--until", metavar="T", help="Saved before"),
+        click.option("--until", metavar="T", help="Saved at or before; a date means all of that day"),
         click.option("--config-hash", metavar="H", help="The config hash, or the beginning of it"),
         click.option("--seed", metavar="N", type=int),
         click.option(
@@ -176,16 +176,30 @@ def parse_value(text: str, option: str) -> Json:
     >>> parse_value("10", "--param"), parse_value('"nan"', "--param"), parse_value("ema", "--param")
     (10, 'nan', 'ema')
     """
-    import json
-
     if text.strip().lstrip("+-").lower() in NOT_NUMBERS:
         raise click.BadParameter(
             f"{text} is no value that two runs could agree on; quote it to mean the text", param_hint=option
         )
     try:
-        return json.loads(text)
+        return parse_json(text, option)
     except ValueError:
         return text
+
+
+def parse_json(text: str, option: str) -> Json:
+    """Return JSON; ValueError where it is none, and click's own error for a key given twice, NaN and infinities."""
+    import json
+
+    def refuse_twice(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            raise click.BadParameter("a key is given twice in one object", param_hint=option)
+        return values
+
+    def refuse_constant(name: str) -> Json:
+        raise click.BadParameter(f"{name} is no value that two runs could agree on", param_hint=option)
+
+    return json.loads(text, object_pairs_hook=refuse_twice, parse_constant=refuse_constant)
 
 
 def read_params(path: str | None) -> dict[str, Json]:
@@ -198,7 +212,12 @@ def read_params(path: str | None) -> dict[str, Json]:
     from ruamel.yaml.error import YAMLError
 
     try:
-        values = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        values = parse_json(text, "--params") if path.endswith(".json") else YAML(typ="safe", pure=True).load(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"cannot read {path}: {' '.join(str(error).split())}", param_hint="--params"
+        ) from error
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise click.BadParameter(
             f"cannot read {path}: {' '.join(str(error).split())}", param_hint="--params"
@@ -221,6 +240,11 @@ def complete_strategy(ctx: click.Context, _param: click.Parameter, incomplete: s
 def complete_tag(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete a tag."""
     return _complete(ctx, lambda vault: vault.complete_values("tag"), incomplete)
+
+
+def complete_symbol(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of an asset."""
+    return _complete(ctx, lambda vault: vault.complete_values("symbol"), incomplete)
 
 
 def complete_metric(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -11,10 +11,15 @@ import click
 from runvault import __version__
 from runvault.cli import changing, keeping, reading, saving
 from runvault.cli.common import Context
-from runvault.errors import RunvaultError
+from runvault.errors import ConfigError, FormatError, IntegrityError, RunvaultError
 from runvault.views.inert import inert
 
 INTERRUPTED = 130
+GENERAL_HINTS = {
+    ConfigError: "nothing was written; give another value, or see 'runvault COMMAND --help'",
+    FormatError: "run 'runvault verify' to see what else cannot be read",
+    IntegrityError: "run 'runvault verify' to see what else is damaged",
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -47,6 +52,9 @@ def run(args: list[str] | None = None) -> int:
         status: Any = cli.main(args=argv, prog_name="runvault", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         return _fail(error.format_message(), _usage_hint(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -55,7 +63,7 @@ def run(args: list[str] | None = None) -> int:
         return _pipe_closed()
     except RunvaultError as error:
         _trace(argv)
-        return _fail(str(error), error.hint, error.exit_code)
+        return _fail(str(error), error.hint or _general_hint(error), error.exit_code)
     except Exception as error:
         _trace(argv)
         return _fail(f"{type(error).__name__}: {error}", "run with --debug to see where; please report it", 3)
@@ -65,6 +73,11 @@ def run(args: list[str] | None = None) -> int:
 def _trace(argv: list[str]) -> None:
     if "--debug" in argv:
         traceback.print_exc()
+
+
+def _general_hint(error: RunvaultError) -> str | None:
+    """Return what to do about a class of errors, where an error itself says nothing better."""
+    return next((hint for kind, hint in GENERAL_HINTS.items() if isinstance(error, kind)), None)
 
 
 def _usage_hint(error: click.ClickException) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,7 +23,7 @@ from runvault.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from runvault.api.vault import Vault
     from runvault.model.query import Selection
@@ -53,22 +54,32 @@ def list_runs(
     if count:
         total = vault.count(selection)
         return echo_json({"total": total}) if form == "json" else click.echo(total)
-    _show_runs(vault, selection, form, columns)
+    _show_runs(vault, selection, form, _columns(vault, columns))
     return None
 
 
-def _show_runs(vault: Vault, selection: Selection, form: str, columns: str | None = None) -> None:
+def _show_runs(vault: Vault, selection: Selection, form: str, names: Sequence[str]) -> None:
     for run, problem in vault.damaged():
-        notice(f"warning: {run} is damaged and not listed: {problem}")
+        notice(f"warning: {run} is not listed: {problem}")
     if form == "json":
         echo_runs_json(vault.count(selection), vault.iter_members(selection))
         return
     shown: list[str] = []
-    _show_rows(_noting(vault.iter_members(selection), shown), form, columns)
+    _show_rows(_noting(vault.iter_members(selection), shown), form, names)
     if not shown:
         notice("no runs")
-    if selection.periods_per_year is None:
-        _warn_of_mixed(vault, shown)
+    _warn_of_mixed(vault, shown, {*names, selection.sort.removeprefix("-")}, selection.periods_per_year)
+
+
+def _columns(vault: Vault, text: str | None) -> Sequence[str]:
+    """Return the columns that a listing has; a name that no run has is an error that suggests near ones."""
+    from runvault.views.text import COLUMNS
+
+    if not text:
+        return COLUMNS
+    names = text.split(",")
+    vault.check_columns(names)
+    return names
 
 
 def _noting(rows: Iterable[Mapping[str, Json]], ids: list[str]) -> Iterator[Mapping[str, Json]]:
@@ -78,22 +89,25 @@ def _noting(rows: Iterable[Mapping[str, Json]], ids: list[str]) -> Iterator[Mapp
         yield run
 
 
-def _warn_of_mixed(vault: Vault, runs: Sequence[str]) -> None:
-    from runvault.views.definitions import mixed_definitions
+def _warn_of_mixed(vault: Vault, runs: Sequence[str], shown: Collection[str], periods_per_year: float | None) -> None:
+    """Warn where metrics that are `shown` depend on definitions that the runs do not share."""
+    from runvault.views.definitions import depending, mixed_definitions
 
-    mixed = mixed_definitions(vault.definitions(runs).values())
-    if mixed:
-        notice(f"warning: {mixed}")
+    if depending(shown, periods_per_year):
+        mixed = mixed_definitions(vault.definitions(runs).values())
+        if mixed:
+            notice(f"warning: {mixed}")
 
 
-def _show_rows(rows: Iterable[Mapping[str, Json]], form: str, columns: str | None = None) -> None:
-    from runvault.views.text import COLUMNS, field_of, runs_grid
+def _show_rows(rows: Iterable[Mapping[str, Json]], form: str, names: Sequence[str] | None = None) -> None:
+    from runvault.views.text import COLUMNS, LONGEST_CELL, field_of, runs_grid
 
-    names: Sequence[str] = columns.split(",") if columns else COLUMNS
+    names = names or COLUMNS
     if form == "csv":
         echo_csv(chain([names], ([field_of(run, name) for name in names] for run in rows)))
         return
-    grid = runs_grid(rows, names, STYLES[form])
+    # Cells are cut to fit a screen; a program at the other end of a pipe gets all of them.
+    grid = runs_grid(rows, names, STYLES[form], LONGEST_CELL if sys.stdout.isatty() else None)
     if len(grid):
         echo_paged(grid.lines())
 
@@ -109,8 +123,9 @@ def _show_rows(rows: Iterable[Mapping[str, Json]], form: str, columns: str | Non
 @click.pass_obj
 def show(context: Context, /, run: str, config_only: bool, as_yaml: bool, name: str | None, form: str) -> None:
     """Show one run, whole"""
-    vault = context.open()
-    found = vault.get(run)
+    if as_yaml and not config_only:
+        raise click.UsageError("--yaml goes with --config")
+    found = context.open().get(run)
     if name is not None:
         click.echo(found.file(name), nl=False)
     elif config_only:
@@ -119,6 +134,10 @@ def show(context: Context, /, run: str, config_only: bool, as_yaml: bool, name: 
         echo_json(found.to_dict())
     elif form == "csv":
         _show_rows([found.to_dict()], form)
+    elif form == "md":
+        from runvault.views.text import run_markdown
+
+        click.echo(run_markdown(found.to_dict(), found.manifest))
     else:
         from runvault.views.text import run_text
 
@@ -142,10 +161,14 @@ def _show_config(config: Mapping[str, Json], as_yaml: bool) -> None:
 
 @click.command()
 @click.argument("run", shell_complete=complete_run)
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON, too")
 @click.pass_obj
-def has(context: Context, /, run: str) -> int:
+def has(context: Context, /, run: str, as_json: bool) -> int:
     """Answer by exit status whether a run is there: 0 yes, 1 no"""
-    return 0 if context.open().has(run) else 1
+    found = context.open().has(run)
+    if as_json:
+        echo_json({"has": found})
+    return 0 if found else 1
 
 
 @click.command()
@@ -167,6 +190,8 @@ def diff(context: Context, /, a: str, b: str, exit_code: bool, trades: bool, for
         from runvault.views.text import diff_text
 
         echo_paged(diff_text(found.to_dict(), rows, STYLES[form]).splitlines())
+    if found.definitions:
+        notice("warning: the metrics of the two runs are not defined alike: their differences mean little")
     return 1 if exit_code and found.differs else 0
 
 
@@ -179,15 +204,21 @@ def diff(context: Context, /, a: str, b: str, exit_code: bool, trades: bool, for
 def compare(context: Context, /, runs: tuple[str, ...], everything: bool, form: str, **filters: Any) -> None:
     """Compare runs side by side, a run a column: the fields that differ
 
-    Runs are named, or chosen by the filters of list.
+    Runs are named, chosen by the filters of list, or both.
     """
     vault = context.open()
-    filtered = any(value for value in filters.values())
+    filtered = any(value for name, value in filters.items() if name != "periods_per_year")
     if not runs and not filtered:
         raise click.UsageError("name the runs to compare, or choose them by a filter such as --where")
-    chosen = [vault.get(run) for run in runs] or list(vault.list(**filters))
-    _warn_of_mixed(vault, [run.id for run in chosen])
+    named = [vault.get(run) for run in runs]
+    chosen = [*named, *(run for run in (vault.list(**filters) if filtered else ()) if run not in named)]
+    if len(chosen) < 2:
+        notice("no runs" if not chosen else f"only {chosen[0].short_id}: nothing to compare it with")
     found = vault.compare(chosen, everything=everything)
+    periods = vault.settings.periods_per_year
+    _warn_of_mixed(
+        vault, [run.id for run in chosen], {name.removeprefix("metrics.") for name, _ in found.rows}, periods
+    )
     if form == "json":
         echo_json(found.to_dict())
     elif form == "csv":
@@ -214,7 +245,7 @@ def best(context: Context, /, metric: str, count: int, form: str, **filters: Any
     vault = context.open()
     selection = vault.selection(**filters, sort=sort_order(metric), limit=count)
     columns = COLUMNS if metric in COLUMNS else (*COLUMNS[:4], metric, *COLUMNS[4:])
-    _show_runs(vault, selection, form, ",".join(columns))
+    _show_runs(vault, selection, form, columns)
 
 
 @click.command()
@@ -236,14 +267,14 @@ def similar(context: Context, /, run: str, tolerance: float, form: str) -> None:
 
 @click.command()
 @click.argument("run", required=False, shell_complete=complete_run)
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N commits")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N commits, or revisions: the newest")
 @output_options
 @click.pass_obj
 def log(context: Context, /, run: str | None, limit: int | None, form: str) -> None:
     """Show the archive's history, or the revisions of one run"""
     vault = context.open()
     if run is not None:
-        return _show_revisions(vault, run, form)
+        return _show_revisions(vault, run, form, limit)
     commits = vault.log(limit, runs=form == "json")
     if form == "json":
         return echo_json({"commits": commits})
@@ -255,14 +286,16 @@ def log(context: Context, /, run: str | None, limit: int | None, form: str) -> N
     return echo_paged(log_text(commits, STYLES[form]).splitlines())
 
 
-def _show_revisions(vault: Vault, run: str, form: str) -> None:
+def _show_revisions(vault: Vault, run: str, form: str, limit: int | None) -> None:
     revisions = [each.to_dict() for each in vault.history(run)]
+    if limit is not None:
+        revisions = revisions[max(len(revisions) - limit, 0) :]
     if form == "json":
-        echo_json({"run": revisions[0]["id"], "revisions": revisions})
+        echo_json({"run": vault.locate(run), "revisions": revisions})
         return
     from runvault.views.text import COLUMNS
 
-    _show_rows(revisions, form, ",".join(("revision", "commit", *COLUMNS[4:])))
+    _show_rows(revisions, form, ("revision", "commit", *COLUMNS[4:]))
 
 
 COMMANDS = (list_runs, show, has, diff, compare, best, similar, log)

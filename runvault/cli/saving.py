@@ -84,20 +84,13 @@ def save(context: Context, /, portfolio: str, no_portfolio: bool, form: str, **s
     """
     from runvault.engines.vectorbt.pickles import load_pickle
 
+    # What was said is looked at before the engine is imported, which takes seconds.
+    params = {**read_params(said.pop("params_file")), **parse_pairs(said.pop("params"), "--param")}
+    settings = parse_pairs(said.pop("settings"), "--setting")
+    data = _data(said.pop("data"))
     vault = context.open_to_write()
-    given = parse_pairs(said["params"], "--param")
-    saved = vault.save(
-        load_pickle(Path(portfolio).read_bytes()),
-        strategy=said["strategy"],
-        params={**read_params(said["params_file"]), **given},
-        settings=parse_pairs(said["settings"], "--setting"),
-        data=_data(said["data"]),
-        seed=said["seed"],
-        tags=said["tags"],
-        note=said["note"],
-        portfolio=not no_portfolio,
-        allow=said["allow"],
-    )
+    result = load_pickle(Path(portfolio).read_bytes())
+    saved = vault.save(result, params=params, settings=settings, data=data, portfolio=not no_portfolio, **said)
     _show(saved, form)
 
 

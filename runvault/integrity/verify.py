@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
 
 from runvault.archive.artifacts import read_tables
 from runvault.archive.compose import ANNOTATIONS, MANIFEST, STATS
 from runvault.archive.curves import portfolio_tables
+from runvault.archive.gate import Gate
 from runvault.errors import FormatError, IntegrityError, RunvaultError
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
+from runvault.model.metrics import METRICS, Number, to_metric
+from runvault.model.table import Table
 from runvault.stores.dvc import parse_pointer
 from runvault.stores.tables import read_table
 
@@ -22,6 +28,12 @@ if TYPE_CHECKING:
     from runvault.archive.stores import Stores
 
 Json: TypeAlias = Any
+T = TypeVar("T")
+
+NO_TIME = np.iinfo(np.int64).min  # as NumPy writes NaT
+
+
+FETCH = "fetch it: dvc fetch --all-branches"
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class _Verification:
     def _folders(self, wanted: Collection[str] | None) -> Iterator[tuple[str, dict[str, bytes]]]:
         """Yield each run's folder with its files, read in one pass over the tip."""
         blobs: dict[str, dict[str, str]] = defaultdict(dict)
-        for path, blob in self.stores.reader.changed_files(None, self.stores.require_tip()):
+        for path, blob in Gate(self.stores.reader).changed_files(None, self.stores.require_tip()):
             parts = path.split("/")
             folder = "/".join(parts[:3])
             if parts[0] == "runs" and blob is not None and (wanted is None or folder in wanted):
@@ -119,8 +131,9 @@ class _Verification:
             return
         manifest = self._check_manifest(folder, run, files)
         self._guard(folder, ANNOTATIONS, lambda: Annotations.from_bytes(_required(files, ANNOTATIONS)))
-        self._guard(folder, STATS, lambda: read_table(_required(files, STATS), "stats"))
+        statistics = self._guard(folder, STATS, lambda: read_table(_required(files, STATS), "stats"))
         if manifest is not None:
+            self._check_metrics(folder, manifest.metrics, statistics)
             self._check_pointers(folder, files, manifest.artifacts)
             self._check_unknown(folder, files, manifest.artifacts)
             if self.artifacts:
@@ -134,6 +147,12 @@ class _Verification:
             self._found(folder, MANIFEST, error.message, error.hint)
             return None
         return manifest
+
+    def _check_metrics(self, folder: str, metrics: Mapping[str, Number], statistics: Table | None) -> None:
+        """Check that the headline metrics are the statistics, as fractions and seconds."""
+        for name, value in headline_metrics(statistics).items() if statistics is not None else ():
+            if name in metrics and metrics[name] != value:
+                self._found(folder, MANIFEST, f"metric {name} is {metrics[name]}, in {STATS} it is {value}")
 
     def _check_pointers(self, folder: str, files: Mapping[str, bytes], artifacts: Mapping[str, Json]) -> None:
         for name, entry in artifacts.items():
@@ -154,7 +173,7 @@ class _Verification:
             self.objects[key] = self._object_problem(*key)
         problem = self.objects[key]
         if problem is not None:
-            self._found(folder, name, problem, "fetch it with 'dvc pull' in a checkout of the archive branch")
+            self._found(folder, name, problem, FETCH)
 
     def _object_problem(self, md5: str, sha256: str | None, size: int) -> str | None:
         """Return what is wrong with an object; None where a good copy is in the cache, or in keep alone."""
@@ -177,8 +196,7 @@ class _Verification:
         members = manifest.to_dict()
         for name in members["artifacts"]:
             if name.endswith(".parquet"):
-                self._guard(folder, name, lambda name=name: read_tables(self.stores.objects, members, [name]))
-
+                self._guard(folder, name, partial(read_tables, self.stores.objects, members, [name]))
         if members["portfolio"] and members["portfolio"].get("rebuildable"):
             self._guard(folder, MANIFEST, lambda: self._check_digest(members))
 
@@ -204,16 +222,31 @@ class _Verification:
                 continue
             problem = self._object_problem(pointer.md5, None, pointer.size)
             if problem is not None:
-                self._found("", path, problem, "fetch it with 'dvc pull' in a checkout of the archive branch")
+                self._found("", path, problem, FETCH)
 
-    def _guard(self, folder: str, name: str, check: Any) -> None:
+    def _guard(self, folder: str, name: str, check: Callable[[], T]) -> T | None:
         try:
-            check()
+            return check()
         except RunvaultError as error:
             self._found(folder, name, error.message, error.hint)
+            return None
 
     def _found(self, folder: str, file: str | None, problem: str, hint: str | None = None) -> None:
         self.report.findings.append(Finding(folder.removeprefix("runs/").split("/")[-1], file, problem, hint))
+
+
+def headline_metrics(statistics: Table) -> dict[str, Number]:
+    """Return the metrics that the statistics of the whole portfolio give, as the manifest has them."""
+    columns = statistics.columns
+    metrics = {}
+    for row in np.flatnonzero([column is None for column in columns["column"]]).tolist():
+        metric = METRICS.get(columns["name"][row])
+        if metric is not None and metric.unit != "timestamp":
+            nanoseconds = int(columns["value_ns"][row]) if metric.unit == "duration" else None
+            undefined = nanoseconds == NO_TIME
+            value = None if undefined else to_metric(metric, float(columns["value"][row]), nanoseconds)
+            metrics[metric.name] = value
+    return metrics
 
 
 def _required(files: Mapping[str, bytes], name: str) -> bytes:

@@ -357,6 +357,15 @@ def sharpe_from_moments(moments: Mapping[str, Number], periods_per_year: float, 
     return (mean - risk_free) / std * sqrt(periods_per_year)
 
 
+def restated(
+    metrics: Mapping[str, Number], moments: Mapping[str, Number], periods_per_year: float | None
+) -> Mapping[str, Number]:
+    """Return metrics with the Sharpe ratio that the moments give with `periods_per_year`; as they are for None."""
+    if periods_per_year is None:
+        return metrics
+    return {**metrics, "sharpe_ratio": sharpe_from_moments(moments, periods_per_year)}
+
+
 def format_value(name: str, value: Number) -> str:
     """Return a metric's value for people: fractions in per cent, durations in days, ``-`` where undefined.
 

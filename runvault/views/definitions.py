@@ -13,6 +13,16 @@ Json: TypeAlias = Any
 DECIDING = ("engine", "periods_per_year", "risk_free", "ddof")
 
 
+# Metrics that an annualisation or a risk-free return moves; counts, profits and drawdowns mean the same everywhere.
+DEPENDING = frozenset({"sharpe_ratio", "sortino_ratio", "calmar_ratio", "omega_ratio"})
+
+
+def depending(names: Collection[str], periods_per_year: float | None) -> bool:
+    """Return whether any of these metrics depends on definitions; the Sharpe ratio does not where it is restated."""
+    restated = {"sharpe_ratio"} if periods_per_year is not None else set()
+    return not DEPENDING.isdisjoint({name.removeprefix("metrics.") for name in names} - restated)
+
+
 def mixed_definitions(definitions: Collection[Mapping[str, Json]]) -> str | None:
     """Return a warning where the metrics of runs are not all defined alike, else None."""
     parts = []

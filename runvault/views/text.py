@@ -27,6 +27,7 @@ COLUMNS = (
 )
 HEADINGS = {"short_id": "run", "created_at": "created"}
 LONGEST_CELL = 48
+UNCUT = {"id", "commit", "config_hash"}  # half of one refers to nothing
 
 
 RIGHT = {"total_return", "sharpe_ratio", "max_drawdown", "total_trades", "win_rate", "a", "b", "delta", "revision"}
@@ -46,11 +47,16 @@ def runs_table(runs: Iterable[Mapping[str, Json]], columns: Sequence[str] = COLU
     return "\n".join(grid.lines()) if len(grid) else ""
 
 
-def runs_grid(runs: Iterable[Mapping[str, Json]], columns: Sequence[str] = COLUMNS, style: str = "simple") -> Grid:
-    """Return a listing of any length, a row a run; no run is kept."""
+def runs_grid(
+    runs: Iterable[Mapping[str, Json]],
+    columns: Sequence[str] = COLUMNS,
+    style: str = "simple",
+    longest: int | None = LONGEST_CELL,
+) -> Grid:
+    """Return a listing of any length, a row a run; no run is kept. Cells are cut at `longest`, ids never."""
     grid = Grid([HEADINGS.get(column, column) for column in columns], RIGHT, style)
     for run in runs:
-        grid.add([_cell(run, column, style) for column in columns])
+        grid.add([_cell(run, column, style, longest) for column in columns])
     return grid
 
 
@@ -67,7 +73,7 @@ def field_of(run: Mapping[str, Json], column: str) -> Json:
     return None
 
 
-def _cell(run: Mapping[str, Json], column: str, style: str) -> str:
+def _cell(run: Mapping[str, Json], column: str, style: str, longest: int | None) -> str:
     value = field_of(run, column)
     if column == "created_at":
         shown = str(value)[:16].replace("T", " ")
@@ -75,8 +81,8 @@ def _cell(run: Mapping[str, Json], column: str, style: str) -> str:
         shown = f"{value} ({inert(run['alias'])})"
     else:
         shown = show_field(column, value)
-    if len(shown) > LONGEST_CELL:
-        shown = shown[: LONGEST_CELL - 1] + "…"
+    if longest is not None and len(shown) > longest and column not in UNCUT:
+        shown = shown[: longest - 1] + "…"
     return shown.replace("|", "\\|") if style == "github" else shown
 
 
@@ -89,6 +95,15 @@ def run_text(run: Mapping[str, Json], manifest: Mapping[str, Json]) -> str:
     )
     parts.extend(f"warning: {inert(text)}" for text in manifest["warnings"])
     return "\n\n".join(part for part in parts if part)
+
+
+def run_markdown(run: Mapping[str, Json], manifest: Mapping[str, Json]) -> str:
+    """Return one run as a Markdown table of what was asked and what came of it."""
+    rows = [("run", run["id"]), ("strategy", show_value(run["strategy"])), ("saved", run["created_at"])]
+    rows += [*_config_rows(run), *_metric_rows(run), *_environment_rows(manifest)]
+    rows += [("tags", show_value(run["tags"])), ("note", show_value(run["note"]))]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    return table(cells, ["field", "value"], "github")
 
 
 def _heading(run: Mapping[str, Json]) -> str:
@@ -104,7 +119,7 @@ def _heading(run: Mapping[str, Json]) -> str:
             f"{run['start'] or UNDEFINED} to {run['end'] or UNDEFINED}, interval {run['interval'] or UNDEFINED}",
         ),
         ("tags", ", ".join(map(inert, run["tags"])) or UNDEFINED),
-        ("note", inert(run["note"]) or UNDEFINED),
+        ("note", "\n          ".join(map(inert, run["note"].split("\n"))) or UNDEFINED),
     ]
     return _aligned(rows)
 
@@ -142,6 +157,7 @@ def diff_text(diff: Mapping[str, Json], trade_rows: Sequence[Mapping[str, Json]]
     parts = [f"a  {diff['a']}\nb  {diff['b']}"]
     parts.append(_changes("config", diff["config"], style))
     parts.append(_metric_changes(diff["metrics"], style))
+    parts.append(_changes("the metrics are not defined alike", diff["definitions"], style))
     parts.append(_trades(diff["trades"], trade_rows, style))
     if diff["equity"]:
         correlation, gap = diff["equity"]["correlation"], diff["equity"]["max_abs_gap"]
@@ -220,7 +236,7 @@ def drift_text(drift: Mapping[str, Json]) -> str:
             f"{group}: {inert(change['path'])} was {show_value(change['a'])}, is {show_value(change['b'])}"
             for change in drift[group]
         )
-    if drift["code"]["changed"] is not False:
+    if drift["code"]["changed"] is not False and any((drift["code"][side] or {}).get("commit") for side in ("a", "b")):
         commits = [show_value((drift["code"][side] or {}).get("commit")) for side in ("a", "b")]
         lines.append(f"code: was {commits[0]}, is {commits[1]}")
     return "\n".join(lines)

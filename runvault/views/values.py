@@ -34,8 +34,15 @@ def show_value(value: Json) -> str:
 
 
 def show_pairs(values: Mapping[str, Json]) -> str:
-    """Return a mapping as ``fast=10 slow=50``."""
-    return " ".join(f"{inert(str(key))}={show_value(value)}" for key, value in values.items())
+    """Return a mapping as ``fast=10 slow=50``; lists and mappings in it keep their brackets."""
+    return " ".join(f"{inert(str(key))}={_bracketed(value)}" for key, value in values.items())
+
+
+def _bracketed(value: Json) -> str:
+    shown = show_value(value)
+    if isinstance(value, Mapping):
+        return f"{{{shown}}}"
+    return f"[{shown}]" if isinstance(value, (list, tuple)) else shown
 
 
 def show_field(field: str, value: Json) -> str:

@@ -63,3 +63,32 @@ def test_a_table_that_mixes_definitions_says_so(
     assert "warning" not in capfd.readouterr().err
     assert run(["compare", "latest", "latest-1"]) == 0
     assert "periods_per_year is 252 or 365" in capfd.readouterr().err
+
+
+def test_a_diff_says_that_definitions_differ(mixed: rv.Vault) -> None:
+    found = mixed.diff("latest", "latest-1")
+
+    assert [change["path"] for change in found.to_dict()["definitions"]] == ["periods_per_year"]
+    assert "not defined alike" in str(found)
+
+
+def test_only_metrics_that_depend_on_definitions_are_warned_of(
+    mixed: rv.Vault, repo: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from runvault.cli.main import run
+
+    monkeypatch.chdir(repo)
+    assert run(["list", "--columns", "short_id,total_return"]) == 0
+    assert "warning" not in capfd.readouterr().err
+
+
+def test_a_run_reads_the_same_everywhere_on_the_configured_definition(
+    mixed: rv.Vault, repo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNVAULT_PERIODS_PER_YEAR", "100")
+    vault = rv.open(repo)
+    run = vault.list()[0]
+
+    assert run.periods_per_year == 100
+    assert vault.get(run.id).to_dict() == run.to_dict()
+    assert vault.history(run.id)[0].metrics["sharpe_ratio"] == run.metrics["sharpe_ratio"]

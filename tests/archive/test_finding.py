@@ -154,3 +154,63 @@ def test_history_has_every_revision_and_the_log_every_commit(vault: rv.Vault) ->
     assert vault.log()[1]["runs"] == [first.id]
     earlier = vault.history(first.id)[0]
     assert vault.get(f"{first.id}@{earlier.commit}").metrics["total_return"] == 0.1
+
+
+def test_a_restored_run_has_the_annotations_it_was_removed_with(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    vault.tag(runs[0], add=["golden"])
+    vault.note(runs[0], "precious")
+    vault.alias("star", runs[0])
+    before = vault.get(runs[0].id)
+    vault.remove(before)
+
+    assert vault.restore(before).to_dict() == before.to_dict()
+    assert vault.put_back(before.id)[1] is False
+
+
+def test_an_earlier_revision_of_a_removed_run_can_be_restored(vault: rv.Vault) -> None:
+    vault.save(make_result(0.1), strategy="s")
+    run = vault.save(make_result(0.2), strategy="s", tags=["kept"]).run
+    vault.remove(run)
+    restored = vault.restore(f"{run.id}~1")
+
+    assert (restored.metrics["total_return"], restored.revision, restored.tags) == (0.1, 1, ["kept"])
+
+
+def test_a_word_is_one_tag_and_a_numpy_seed_is_a_seed(vault: rv.Vault) -> None:
+    import numpy as np
+
+    run = vault.save(make_result(), strategy="s", tags="tech", seed=np.int64(3)).run
+    assert (run.tags, run.seed) == (["tech"], 3)
+    assert vault.tag(run, add="golden")[0].tags == ["golden", "tech"]
+
+
+@pytest.mark.parametrize("filters", [{"strateg": "s"}, {"where": 3}, {"sort": "no_such"}])
+def test_a_wrong_filter_is_an_error_of_ours(vault: rv.Vault, runs: list[rv.Run], filters: dict[str, object]) -> None:
+    with pytest.raises(rv.ConfigError):
+        list(vault.list(**filters))
+    with pytest.raises(rv.ConfigError):
+        vault.get(3)  # type: ignore[arg-type]
+
+
+def test_revisions_of_a_run_can_be_told_apart_side_by_side(vault: rv.Vault) -> None:
+    vault.save(make_result(0.1), strategy="s")
+    run = vault.save(make_result(0.2), strategy="s").run
+
+    assert dict(vault.compare([run, f"{run.id}~1"]).rows)["revision"] == [2, 1]
+
+
+def test_noise_in_the_last_bits_is_no_difference(vault: rv.Vault) -> None:
+    a = vault.save(make_result(0.1 + 0.2), strategy="s", seed=1).run
+    b = vault.save(make_result(0.3), strategy="s", seed=2).run
+
+    found = vault.diff(a, b).to_dict()
+    assert found["config"] == [{"path": "seed", "a": 1, "b": 2}]
+    assert found["metrics"] == []
+
+
+def test_a_clone_starts_where_its_remote_is(vault: rv.Vault, runs: list[rv.Run], repo: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "--quiet", str(repo), "clone")
+    with pytest.raises(rv.VaultNotFoundError, match="no archive branch"):
+        rv.open(tmp_path / "clone")
+
+    assert rv.init(tmp_path / "clone").list().total == len(runs)

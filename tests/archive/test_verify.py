@@ -90,8 +90,10 @@ def test_a_manifest_that_speaks_of_other_results_is_found(vault: rv.Vault, repo:
     path = work / f"runs/{run.id[:2]}/{run.id}/manifest.json"
     path.write_text(path.read_text().replace('"total_return": 1.0', '"total_return": 2.0'))
     git(work, "commit", "--quiet", "--all", "--message", "a better return")
-    findings = vault.verify(artifacts=True).findings
-    assert [(finding.run, finding.file) for finding in findings] == [(run.id, "manifest.json")]
+    plain, whole = vault.verify().findings, vault.verify(artifacts=True).findings
+    assert [(finding.run, finding.file) for finding in plain] == [(run.id, "manifest.json")]
+    assert "total_return" in plain[0].problem
+    assert [finding.problem.split()[0] for finding in whole] == ["metric", "results_digest"]
 
 
 def test_a_lost_input_is_found(vault: rv.Vault, repo: Path) -> None:

@@ -65,6 +65,22 @@ def test_nan_in_parameters(program, vault: rv.Vault, tmp_path: Path, value: str)
     check(program("save", str(tmp_path / "pf.pkl"), "--strategy", "s", "--param", f"x={value}"), 2, value)
 
 
+@pytest.mark.parametrize("text", ['{"slow": NaN}', '{"slow": -Infinity}', '{"slow": 1, "slow": 2}', "{", "[1]"])
+def test_bad_parameters_in_a_file(program, vault: rv.Vault, tmp_path: Path, text: str) -> None:
+    (tmp_path / "pf.pkl").write_bytes(b"")
+    (tmp_path / "params.json").write_text(text)
+    done = program("save", str(tmp_path / "pf.pkl"), "--strategy", "s", "--params", str(tmp_path / "params.json"))
+    check(done, 2, "hint: ")
+
+
+def test_a_run_whose_config_is_not_that_of_its_address(program, repo: Path, runs: list[rv.Run]) -> None:
+    replace_manifest(repo, runs[0], lambda text: text.replace(b'"fast": 10', b'"fast": 99'))
+
+    for before, after in ((["show"], []), (["has"], []), (["diff"], ["latest"]), (["export"], ["out"])):
+        check(program(*before, runs[0].id, *after), 30, "hint: ")
+    assert program("list", "--count").out.strip() == "2"
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize(
     "content", [b"", b"no pickle", pickle.dumps({"a": 1})], ids=["empty", "text", "another object"]
@@ -90,7 +106,7 @@ def test_a_manifest_of_a_newer_format(program, repo: Path, runs: list[rv.Run]) -
 def test_an_archive_of_a_newer_format_is_neither_read_nor_changed(program, repo: Path, runs: list[rv.Run]) -> None:
     replace_file(repo, "runvault.json", lambda _: b'{"format": 2}')
 
-    for args in (["list"], ["show", "latest"], ["note", runs[0].id, "x"]):
+    for args in (["list"], ["show", "latest"], ["note", runs[0].id, "x"], ["verify"]):
         check(program(*args), 21, "runvault.json", "hint: ")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from machine import git
+from results import make_result
 
 import runvault as rv
 
@@ -164,6 +165,38 @@ def test_a_machine_without_an_identity_is_told_who_the_author_is(program, sealed
     assert "runvault@localhost" not in program("note", runs[0].id, "one").err
     (sealed / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
     assert "runvault <runvault@localhost>" in program("note", runs[0].id, "two").err
+
+
+def test_no_command_is_a_request_for_help(program) -> None:
+    done = program()
+    assert done.status == 0
+    assert "Commands:" in done.out
+
+
+def test_show_as_markdown_and_has_as_json(program, runs: list[rv.Run]) -> None:
+    assert program("show", "latest", "--format", "md").out.startswith("| field")
+    assert program("has", "latest", "--json").json == {"has": True}
+    assert program("show", "latest", "--yaml").status == 2
+
+
+def test_a_pipe_gets_whole_cells_and_unknown_columns_are_errors(program, runs: list[rv.Run]) -> None:
+    assert runs[0].id in program("list", "--columns", "id").out
+    done = program("list", "--columns", "short_id,sharp_ratio")
+    assert done.status == 13
+    assert "sharpe_ratio" in done.err
+
+
+def test_compare_takes_names_and_filters_together(program, runs: list[rv.Run]) -> None:
+    document = program("compare", runs[0].id, "--where", "total_return < 0", "--json").json
+    assert [run["id"] for run in document["runs"]] == [runs[0].id, runs[2].id]
+    assert "no runs" in program("compare", "--strategy", "nobody").err
+
+
+def test_log_of_a_run_has_a_limit(program, vault: rv.Vault) -> None:
+    for total_return in (0.1, 0.2, 0.3):
+        vault.save(make_result(total_return), strategy="s")
+    revisions = program("log", "latest", "--limit", "2", "--json").json["revisions"]
+    assert [run["revision"] for run in revisions] == [2, 3]
 
 
 def test_rm_and_restore(program, runs: list[rv.Run]) -> None:

@@ -63,4 +63,5 @@ def _is_dump(outer: Any) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0][:200]}" if str(error) else type(error).__name__
+    said = " ".join(str(error).split())[:200].rstrip(",")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

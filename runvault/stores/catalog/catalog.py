@@ -241,6 +241,16 @@ class Catalog:
         """Return the dotted names of the metrics, parameters, settings and other values that runs have, sorted."""
         return self._ask(lambda db: Names(db, _branch(db, ref)).paths())
 
+    def require_name(self, ref: str, name: str) -> None:
+        """Raise ConfigError, with near names, where no run has anything of this name."""
+
+        def find(db: sqlite3.Connection) -> None:
+            names = Names(db, _branch(db, ref))
+            if not names.is_setting(name):
+                names.resolve(name)
+
+        self._ask(find)
+
     def values(self, ref: str, kind: str) -> list[str]:
         """Return the distinct values of `kind`: strategy, engine, alias, tag, symbol or metric, sorted."""
         if kind == "metric":

@@ -91,6 +91,10 @@ class Names:
             return Nothing()
         raise self._unknown(path)
 
+    def is_setting(self, name: str) -> bool:
+        """Return whether a bare name is that of a setting: tables show these, conditions write ``settings.fees``."""
+        return self._had(f"settings.{name}") is not None
+
     def _bare(self, name: str) -> Place | None:
         return self._had(f"metrics.{name}") or self._had(f"params.{name}") or _PLACES.get(name)
 

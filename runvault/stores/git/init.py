@@ -9,7 +9,7 @@ from runvault.stores.git.checkout import checkouts_of, refuse_dirty
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.layout import FORMAT, STATIC_FILES
 from runvault.stores.git.objects import Tip, open_repository
-from runvault.stores.git.repository import Repository
+from runvault.stores.git.repository import NO_OBJECT, Repository
 from runvault.stores.git.writing import TIMEOUT_S, Writer
 
 # The first commit of every archive is the same object everywhere: archives made apart share it, and so they merge.
@@ -52,6 +52,26 @@ def init_archive(repository: Repository, *, timeout_s: float = TIMEOUT_S) -> boo
         return None
 
     return Writer(repository).create(plan, timeout_s=timeout_s) is not None
+
+
+def follow_remote(repository: Repository) -> bool:
+    """Make the archive branch where a remote has it, if exactly one is known to; return whether it was made.
+
+    Raises
+    ------
+    RunvaultError
+        The repository cannot be written safely (see `check_writable`).
+    """
+    if repository.tip() is not None:
+        return False
+    check_writable(repository)
+    pattern = f"refs/remotes/*/{repository.branch}"
+    found = repository.git("for-each-ref", "--format=%(objectname)", pattern).stdout.decode("ascii").split()
+    if len(found) != 1 or repository.git("cat-file", "-e", f"{found[0]}:runvault.json", ok=(0, 1, 128)).returncode:
+        return False
+    durable = ("-c", "core.fsync=committed,reference", "-c", "core.fsyncMethod=fsync")
+    repository.git(*durable, "update-ref", "--create-reflog", repository.ref, found[0], NO_OBJECT)
+    return True
 
 
 def check_writable(repository: Repository) -> None:

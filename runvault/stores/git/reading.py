@@ -19,10 +19,6 @@ MANIFESTS = ":(glob)runs/*/*/manifest.json"
 # What a user may have configured for `git log`, and what would change what it prints.
 _PLAIN = ("-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "diff.relative=false")
 
-# Manifests are packed as differences from those that came before them, and asked for in the order of ids: git has to
-# remember what it built, or it builds a hundred thousand of them from the start again and again (20 s instead of 3).
-_REMEMBERING = ("-c", "core.deltaBaseCacheLimit=512m")
-
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 # Ids on their way to `cat-file`: enough to keep it busy, too few to fill the pipe while its answers fill the other one.
@@ -151,7 +147,7 @@ class Reader:
     def _batch(self, names: Iterable[str]) -> Iterator[tuple[str, str, bytes]]:
         """Yield ``(name, type, content)`` of the objects that are there."""
         waiting = iter(names)
-        with self._process(*_REMEMBERING, "cat-file", "--batch") as process:
+        with self._process("cat-file", "--batch") as process:
             questions, answers = _pipes(process)
             asked = _ask(questions, waiting)
             while asked:

@@ -1,0 +1,54 @@
+"""What people pass by mistake or by habit, turned into what is meant or into an error that says what is wrong."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from runvault.errors import ConfigError
+from runvault.model.query import Selection
+
+FILTERS = frozenset(field.name for field in fields(Selection))
+TEXTS = frozenset({"strategy", "engine", "symbol", "where", "search", "since", "until", "config_hash", "sort"})
+
+
+def texts(values: str | Iterable[str]) -> tuple[str, ...]:
+    """Return several texts; one text alone is one, not its letters.
+
+    Examples
+    --------
+    >>> texts("tech"), texts(["tech", "us"])
+    (('tech',), ('tech', 'us'))
+    """
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
+def as_seed(seed: Any) -> int:
+    """Return a seed as Python's integer: loops over NumPy ranges are usual.
+
+    Raises
+    ------
+    ConfigError
+        It is no integer.
+    """
+    try:
+        return operator.index(seed)
+    except TypeError as error:
+        raise ConfigError(f"the seed is a {type(seed).__name__}, not an integer") from error
+
+
+def check_filters(filters: Mapping[str, Any]) -> None:
+    """Refuse filters that do not exist, and those of a wrong type.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first of them, with near names.
+    """
+    for name, value in filters.items():
+        if name not in FILTERS:
+            raise ConfigError(f"there is no filter {name!r}", hint=f"filters are {', '.join(sorted(FILTERS))}")
+        if name in TEXTS and value is not None and not isinstance(value, str):
+            raise ConfigError(f"filter {name!r} is a {type(value).__name__}, not text")
