@@ -6,7 +6,8 @@ import csv
 import io
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -136,6 +137,18 @@ def echo_paged(lines: Iterable[str]) -> None:
             return
     while chunk := list(islice(waiting, ROWS_AT_ONCE)):
         click.echo("\n".join(chunk))
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show on a terminal that something is being done; nothing in a pipe, where it would end up in a file."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
 
 
 def notice(text: str) -> None:

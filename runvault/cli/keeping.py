@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from runvault.cli.common import STYLES, Context, complete_run, echo_csv, echo_json, notice, output_options
+from runvault.cli.common import STYLES, Context, complete_run, echo_csv, echo_json, notice, output_options, working
 
 
 @click.command()
@@ -21,7 +21,9 @@ def export(context: Context, /, run: str, folder: str) -> None:
 @click.pass_obj
 def reindex(context: Context, /) -> None:
     """Rebuild the catalog from the archive; it is made and kept up to date by itself"""
-    count = context.open().reindex()
+    vault = context.open()
+    with working("reading the archive"):
+        count = vault.reindex()
     notice(f"{count} runs")
 
 
@@ -35,7 +37,9 @@ def verify(context: Context, /, runs: tuple[str, ...], artifacts: bool, form: st
 
     Exits with 1 where anything is found.
     """
-    report = context.open().verify(runs, artifacts=artifacts)
+    vault = context.open()
+    with working("reading the archive and its objects"):
+        report = vault.verify(runs, artifacts=artifacts)
     rows = [(finding.run, finding.file, finding.problem, finding.hint) for finding in report.findings]
     headings = ("run", "file", "problem", "hint")
     if form == "json":
