@@ -9,6 +9,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from harness import DRIVER, assert_sound, new_archive, saved_runs
 from machine import full_counts, git
 
 from runvault.errors import BusyError, RunvaultError
+from runvault.stores.git import writing
 from runvault.stores.git.edits import Edit
 from runvault.stores.git.init import check_writable, init_archive
 from runvault.stores.git.objects import Tip
@@ -154,12 +156,50 @@ def test_a_branch_lock_of_a_live_process_is_waited_for_and_left(repo: Path) -> N
     holder.wait()
     holder.stdout.close()
     # Its owner is dead and nobody noted it: named with the evidence, never removed.
-    with pytest.raises(BusyError, match="no live process has it open") as raised:
+    with pytest.raises(BusyError, match="no process was seen to have it open") as raised:
         save(repository, "blocked", timeout_s=0.2)
     assert str(lock) in str(raised.value.hint)
     assert lock.exists()
     lock.unlink()
     assert save(repository, "free")
+
+
+def test_a_branch_lock_that_nobody_holds_is_no_moved_branch(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for it uses up no attempts, does not spin, and ends long before the wait for other writers would."""
+    repository = new_archive(repo)
+    lock = branch_lock(repository)
+    lock.touch()
+    os.utime(lock, (0, 0))
+    monkeypatch.setattr(writing, "LOCKED_S", 1.0)
+    monkeypatch.setattr(writing, "_ATTEMPTS", 3)
+    plans: list[str | None] = []
+
+    def plan(tip: Tip) -> Edit:
+        plans.append(tip.commit)
+        return Edit([("x", b"1")], "save", ADA, NOON)
+
+    begun, objects = time.monotonic(), set((repo / ".git/objects").glob("??/*"))
+    with pytest.raises(BusyError) as raised:
+        Writer(repository).update(plan)
+    assert 1 <= time.monotonic() - begun < 10
+    assert len(plans) < 30
+    assert set((repo / ".git/objects").glob("??/*")) == objects  # nothing is built again and again meanwhile
+    evidence = f"{str(lock)!r} exists since 1970-01-01T00:00:00Z (0 bytes, no process was seen to have it open)"
+    assert evidence in str(raised.value)
+    assert str(lock) in str(raised.value.hint)
+    assert lock.exists()
+    lock.unlink()
+    assert Writer(repository).update(plan) == repository.tip()
+
+
+def test_a_branch_lock_that_goes_away_is_waited_for(repo: Path) -> None:
+    repository = new_archive(repo)
+    lock = branch_lock(repository)
+    lock.touch()
+    release = threading.Timer(0.5, lock.unlink)
+    release.start()
+    assert save(repository, "after it") == repository.tip()
+    release.join()
 
 
 @pytest.mark.parametrize("content", ["", "new", "half", "old"])

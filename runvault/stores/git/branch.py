@@ -30,6 +30,7 @@ class Branch:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._journal = Journal(repository.common_dir)
+        self._lock = lock_of(repository.common_dir, repository.ref)
 
     def read(self, handle: pygit2.Repository) -> str | None:
         """Return the commit that the branch names, whether that is there or not; None where there is no branch."""
@@ -93,13 +94,10 @@ class Branch:
         never = ("--expire=never", "--expire-unreachable=never")
         self._repository.git("reflog", "expire", "--stale-fix", *never, ref, ok=(0, 1, 128, 255))
 
-    def busy(self) -> BusyError:
-        """Return the error for a branch that others keep locked, with the evidence."""
-        lock = lock_of(self._repository.common_dir, self._repository.ref)
-        return BusyError(
-            f"branch {self._repository.branch!r} is locked by another program: {describe_lock(lock)}",
-            f"if no git program is running here, remove {str(lock)!r}",
-        )
+    def refuse_locked(self) -> None:
+        """Raise LockHeldError where another program has the branch locked, before a move is prepared for nothing."""
+        if self._lock.exists():
+            raise LockHeldError(self._lock)
 
     def _swap(self, handle: pygit2.Repository, author: Signature, old: str | None, new: str, subject: str) -> bool:
         """Move the branch or raise what hinders it; False where it moved and the last sync of it failed."""
@@ -121,7 +119,7 @@ class Branch:
             if now != old:
                 raise MovedError from error
             if "failed to lock file" in str(error):
-                raise LockHeldError from error
+                raise LockHeldError(self._lock) from error
             with translated(f"cannot move branch {self._repository.branch!r}"):
                 raise
         return True
@@ -141,6 +139,14 @@ class Branch:
                 for folder in (self._repository.common_dir / each for each in folders):
                     if folder.is_dir():
                         sync_folder(folder)
+
+
+def busy(lock: Path) -> BusyError:
+    """Return the error for a branch that others keep locked, with the evidence."""
+    return BusyError(
+        f"the archive branch is locked by another program: {describe_lock(lock)}",
+        f"if no git program is running here, remove {str(lock)!r}",
+    )
 
 
 def _read_ref(handle: pygit2.Repository, ref: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from runvault.stores.git.disk import install, process_holding
@@ -26,6 +27,10 @@ class Move:
 
 class LockHeldError(Exception):
     """``<branch>.lock`` is there, and not ours to remove; raised and caught in this package alone."""
+
+    def __init__(self, lock: Path) -> None:
+        super().__init__(lock)
+        self.lock = lock
 
 
 class Journal:
@@ -65,7 +70,7 @@ class Journal:
         lock = lock_of(self._common_dir, move.ref) if move else None
         if move and lock and _is_of(lock, move, noted_ns):
             if process_holding(lock):
-                raise LockHeldError
+                raise LockHeldError(lock)
             lock.unlink(missing_ok=True)
         return move
 
@@ -100,9 +105,10 @@ def _is_of(lock: Path, move: Move, noted_ns: int) -> bool:
 def describe_lock(lock: Path) -> str:
     """Return the evidence about a branch lock, in words, for whoever has to decide."""
     try:
-        size = lock.stat().st_size
+        found = lock.stat()
     except OSError:
         return f"{str(lock)!r} came and went"
     process = process_holding(lock)
-    who = f"process {process} has it open" if process else "no live process has it open"
-    return f"{str(lock)!r} exists ({size} bytes, {who})"
+    who = f"process {process} has it open" if process else "no process was seen to have it open"
+    since = datetime.fromtimestamp(found.st_mtime, UTC)
+    return f"{str(lock)!r} exists since {since:%Y-%m-%dT%H:%M:%SZ} ({found.st_size} bytes, {who})"

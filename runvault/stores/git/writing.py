@@ -21,7 +21,7 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from runvault.errors import BranchMovedError, IntegrityError, RunvaultError, VaultNotFoundError
-from runvault.stores.git.branch import Branch, MovedError
+from runvault.stores.git.branch import Branch, MovedError, busy
 from runvault.stores.git.bulk import compare, imported
 from runvault.stores.git.checkout import Checkout, bring_along, checkouts_of, refuse_dirty
 from runvault.stores.git.edits import Edit
@@ -42,6 +42,10 @@ from runvault.stores.git.repository import NO_OBJECT, Repository
 from runvault.stores.git.signing import sign_commit, signs_commits
 
 TIMEOUT_S = 60.0
+
+# Git programs lock a branch for milliseconds, and a lock that a dead one left is there for ever.
+LOCKED_S = 10.0
+_LOCKED_PAUSE_S = 0.25
 
 # Beside programs that move the branch without our lock every attempt can lose; with ours alone none does.
 _ATTEMPTS = 200
@@ -89,7 +93,7 @@ class Writer:
             Given the tip, returns the edit or None for "nothing to write". Called again, with another tip, when a
             program that does not take our lock has moved the branch in between.
         timeout_s : float
-            How long to wait for other writers.
+            How long to wait for other writers; for a program that has the branch itself locked at most `LOCKED_S`.
 
         Returns
         -------
@@ -101,7 +105,7 @@ class Writer:
         VaultNotFoundError
             There is no archive branch.
         BusyError
-            Others held the archive for `timeout_s`.
+            Others held the archive, or the branch, for that long.
         BranchMovedError
             Others moved the branch in every attempt.
         RunvaultError
@@ -117,19 +121,17 @@ class Writer:
         deadline = time.monotonic() + timeout_s
         maintenance = Maintenance(self._repository)
         with write_lock(self._repository.state_dir, timeout_s):
-            made = self._retry(plan, create=create, deadline=deadline)
+            patience_s = min(LOCKED_S, deadline - time.monotonic())
+            made = self._retry(plan, create=create, patience_s=patience_s)
             due = maintenance.count(len(made.built.contents) + 1) if made else False
         if due:
             maintenance.start()
         return made.commit if made else None
 
-    def _retry(self, plan: Plan, *, create: bool, deadline: float) -> _Made | None:
+    def _retry(self, plan: Plan, *, create: bool, patience_s: float) -> _Made | None:
         for attempt in range(_ATTEMPTS):
             try:
-                return self._attempt(plan, create=create)
-            except LockHeldError as error:
-                if time.monotonic() > deadline:
-                    raise self._branch.busy() from error
+                return self._attempt_unlocked(plan, create=create, patience_s=patience_s)
             except MovedError:
                 pass
             except DisturbedError:
@@ -141,6 +143,21 @@ class Writer:
             f"branch {self._repository.branch!r} was moved by another program in each of {_ATTEMPTS} attempts",
             "stop the program that writes to it, then try again",
         )
+
+    def _attempt_unlocked(self, plan: Plan, *, create: bool, patience_s: float) -> _Made | None:
+        """Attempt it, again and again while another program has the branch locked: that is no moved branch."""
+        deadline: float | None = None
+        pause_s = 0.001
+        while True:
+            try:
+                return self._attempt(plan, create=create)
+            except LockHeldError as error:
+                # Waiting alone counts: the objects of a sweep may have taken longer to write.
+                deadline = deadline or time.monotonic() + patience_s
+                if time.monotonic() > deadline:
+                    raise busy(error.lock) from error
+            time.sleep(random.uniform(0.5, 1) * pause_s)  # noqa: S311 - jitter, not a secret
+            pause_s = min(2 * pause_s, _LOCKED_PAUSE_S)
 
     def _attempt(self, plan: Plan, *, create: bool) -> _Made | None:
         self._branch.recover()
@@ -155,6 +172,7 @@ class Writer:
         edit = plan(tip)
         if edit is None:
             return None
+        self._branch.refuse_locked()
         with self._written(handle, tip, edit) as made:
             if made is None:
                 return None
