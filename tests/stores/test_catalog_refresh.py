@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +304,53 @@ def test_a_foreign_hand_may_write_manifests_differently(source: MemoryArchive, c
     catalog.refresh(source, REF, tip)
     expected = {**run_members(run.manifest, run.annotations), "revision": 1, "commit": tip}
     assert catalog.run(REF, run.id) == expected
+
+
+@contextmanager
+def no_file_above(size_bytes: int) -> Iterator[None]:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+@pytest.mark.parametrize("existing", [False, True])
+def test_where_no_file_can_be_written_memory_answers(source: MemoryArchive, tmp_path: Path, existing: bool) -> None:
+    path = tmp_path / "catalog.db"
+    runs = [forge_run(n) for n in range(12)]
+    first = source.commit(tree_of(*runs[:10]))
+    second = source.commit(tree_of(*runs[10:]), (first,))
+    expected = [fresh(source, tip, tmp_path) for tip in (first, second)]
+    if existing:
+        Catalog(path).refresh(source, REF, first)
+    catalog = Catalog(path)
+    with no_file_above(4096):
+        for tip, answers in zip((first, second), expected, strict=True):
+            catalog.refresh(source, REF, tip)
+            assert whole(catalog) == answers
+        read = len(source.read)
+        catalog.refresh(source, REF, second)
+        assert len(source.read) == read  # what was caught up with is kept
+        catalog.rebuild(source, REF, second)
+        assert whole(catalog) == expected[1]
+    later = Catalog(path)
+    later.refresh(source, REF, second)
+    assert whole(later) == expected[1]
+    assert path.stat().st_size > 4096
+
+
+def test_where_there_is_no_temporary_folder_memory_answers(
+    source: MemoryArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tip = source.commit(tree_of(*[forge_run(n) for n in range(10)]))
+    expected = fresh(source, tip, tmp_path)
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    catalog = Catalog(tmp_path / "file" / "catalog.db")
+    catalog.refresh(source, REF, tip)
+    assert whole(catalog) == expected

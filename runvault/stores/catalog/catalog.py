@@ -18,7 +18,7 @@ import orjson
 from runvault.errors import RunvaultError
 from runvault.model.query import Selection
 from runvault.model.source import ArchiveSource
-from runvault.stores.catalog.files import CatalogFile, Damaged, Unwritable, build, translated
+from runvault.stores.catalog.files import CatalogFile, CatalogImage, Damaged, Unwritable, build, translated
 from runvault.stores.catalog.names import Names, encodable
 from runvault.stores.catalog.refresh import refresh_branch, tip_of
 from runvault.stores.catalog.schema import MOMENTS, SYMBOL, TAG, create_index, quoted
@@ -48,11 +48,11 @@ class Catalog:
     ----------
     path : Path
         The file. It need not exist; what is damaged there is made anew, and where there is no place for it a temporary
-        one answers instead.
+        one answers instead, in memory if need be.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = CatalogFile(path)
+        self._file: CatalogFile | CatalogImage = CatalogFile(path)
         self._sources: dict[str, tuple[ArchiveSource, str]] = {}
 
     # Keeping up
@@ -97,7 +97,7 @@ class Catalog:
     def _replace(self, *, always: bool = False) -> None:
         try:
             path = self._file.replace(self._fill, always=always)
-        except (Damaged, Unwritable):  # nor can a new file be written here
+        except (Damaged, Unwritable, OSError):  # nor can a new file be written here
             self._move()
             return
         if path != self._file.path:
@@ -108,12 +108,19 @@ class Catalog:
             refresh_branch(db, source, ref, tip)
 
     def _move(self) -> None:
-        """Go on with a file in the system's temporary folder."""
-        path = Path(tempfile.mkdtemp(prefix="runvault-catalog-")) / "catalog.db"
-        self._use(path)
+        """Go on with a file in the system's temporary folder; in memory where none can be written there either."""
         try:
+            path = Path(tempfile.mkdtemp(prefix="runvault-catalog-")) / "catalog.db"
+            self._use(path)
             with translated(path):
                 build(path, self._fill)
+        except (Damaged, Unwritable, OSError):
+            self._go_on_in_memory()
+
+    def _go_on_in_memory(self) -> None:
+        self._file = CatalogImage()
+        try:
+            self._file.replace(self._fill)
         except (Damaged, Unwritable) as error:
             raise _hopeless(error) from error
 

@@ -148,21 +148,56 @@ class CatalogFile:
         return self.path.with_name(f"{self.path.name}-{name}")
 
 
+class CatalogImage:
+    """A catalog in the memory of one process, for where no file can be written; every connection has its own copy."""
+
+    path = Path(":memory:")
+
+    def __init__(self) -> None:
+        self._image = b""
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[sqlite3.Connection]:
+        """Open a copy; what was written to it is there for the next one, unless an exception ended it."""
+        with self._connected() as db:
+            db.deserialize(self._image)
+            yield db
+            if db.total_changes:
+                self._image = db.serialize()
+
+    def replace(self, fill: Callable[[sqlite3.Connection], None], *, always: bool = False) -> Path:  # noqa: ARG002
+        """Make it anew, as `CatalogFile.replace` does."""
+        with self._connected() as db:
+            _populate(db, fill)
+            self._image = db.serialize()
+        return self.path
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        with translated(self.path), contextlib.closing(_connect(":memory:")) as db:
+            db.execute("PRAGMA temp_store = MEMORY")
+            yield db
+
+
 def build(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
     """Write a new catalog: without journal and syncs, for it counts only once it is whole, synced and in place."""
     with contextlib.closing(_connect(f"{_uri(path)}?mode=rwc")) as db:
         db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
             db.execute(f"PRAGMA {pragma}")
-        db.execute("BEGIN")
-        create_tables(db)
-        fill(db)
-        create_indexes(db)
-        db.execute("ANALYZE")
-        db.execute("COMMIT")
+        _populate(db, fill)
     with contextlib.closing(_connect(f"{_uri(path)}?mode=rw")) as db:
         db.execute("PRAGMA journal_mode = WAL")
     _sync(path)
+
+
+def _populate(db: sqlite3.Connection, fill: Callable[[sqlite3.Connection], None]) -> None:
+    db.execute("BEGIN")
+    create_tables(db)
+    fill(db)
+    create_indexes(db)
+    db.execute("ANALYZE")
+    db.execute("COMMIT")
 
 
 def _connect(uri: str) -> sqlite3.Connection:
