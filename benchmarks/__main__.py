@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import catalogs, commands, dvc_experiments, growth, machine, mlflow_runs, saving, sweeping
+from benchmarks import catalogs, commands, dvc_experiments, growth, machine, mlflow_runs, pickle_folder, saving, sweeping
 from benchmarks.backtests import Prepared
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, figures_table, show
@@ -24,6 +24,7 @@ GROUPS: dict[str, tuple[str, Callable[[Bench], Iterator[Figure]]]] = {
     "growth": ("The repository's growth", growth.measure),
     "dvc": ("DVC's experiments", dvc_experiments.measure),
     "mlflow": ("MLflow", mlflow_runs.measure),
+    "pickles": ("A folder of pickles", pickle_folder.measure),
 }
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """# Measured
