@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import catalogs, commands, dvc_experiments, growth, machine, mlflow_runs, pickle_folder, saving, sweeping
+from benchmarks import (
+    catalogs,
+    commands,
+    dvc_experiments,
+    growth,
+    machine,
+    mlflow_runs,
+    pickle_folder,
+    saving,
+    sweeping,
+)
 from benchmarks.backtests import Prepared
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, figures_table, show
