@@ -242,3 +242,30 @@ def test_git_dir_is_honoured(repo: Path, tmp_path: Path, monkeypatch: pytest.Mon
     archive_in(tmp_path)
     assert edit_of("a").message.startswith("save")
     assert Writer(found).update(saves("a")) == found.tip()
+
+
+def test_a_short_straight_way_is_told_as_long_ones_are(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one process tells of a few commits in a row is what three processes tell of any two."""
+    from runvault.stores.git import reading
+
+    repository = archive_in(repo)
+    tips = [repository.tip()]
+    for number, files in enumerate(
+        [
+            {"runs/aa/x/manifest.json": b"1", "runs/aa/x/stats.parquet": b"s"},
+            {"runs/aa/x/manifest.json": b"2", "runs/bb/y/manifest.json": b"3"},
+            {"runs/aa/x/manifest.json": None, "note": b"n"},
+        ]
+    ):
+        edit = Edit(tuple(files.items()), f"{number}\n", ADA, NOON)
+        tips.append(Writer(repository).update(lambda _, edit=edit: edit))
+
+    def told(old: str, new: str) -> tuple[bool, list, list]:
+        reader = Reader(repository)
+        return reader.is_ancestor(old, new), list(reader.changed_files(old, new)), list(reader.introduced(old, new))
+
+    pairs = [(old, new) for old in tips for new in tips]
+    short = [told(old, new) for old, new in pairs]
+    monkeypatch.setattr(reading.Reader, "_read_advance", lambda *_: None)
+    assert short[: len(tips)] != [(True, [], [])] * len(tips)
+    assert short == [told(old, new) for old, new in pairs]

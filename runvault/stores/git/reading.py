@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, cast
 
+from runvault.errors import RunvaultError
 from runvault.model.source import FileChange, Introduced
+from runvault.stores.git.advance import FORMAT as ADVANCE
+from runvault.stores.git.advance import LOG, MOST_COMMITS, Advance, parse_advance
 from runvault.stores.git.log import FORMAT, LogEntry, parse_log
 from runvault.stores.git.programs import git_failure, start_git
 from runvault.stores.git.repository import Repository
@@ -36,6 +39,7 @@ class Reader:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        self._way: tuple[str, str, Advance | None] | None = None
 
     def changed_files(self, old: str | None, new: str) -> Iterator[FileChange]:
         """Yield every file that differs between the trees of two commits, all files of `new` where `old` is None."""
@@ -44,6 +48,10 @@ class Reader:
                 for entry in entries:
                     meta, path = entry.split("\t", 1)
                     yield FileChange(path, meta.split(" ")[2])
+            return
+        way = self._advance(old, new)
+        if way is not None:
+            yield from way.changed_files()
             return
         with self._stream(
             "diff-tree", "-r", "-z", "--raw", "-O/dev/null", "--no-renames", "--no-abbrev", old, new
@@ -57,6 +65,10 @@ class Reader:
 
         A merge brings a content where it differs from each of its parents (``-c``): what equals one came with that one.
         """
+        way = self._advance(old, new) if old is not None and path == MANIFESTS else None
+        if way is not None:
+            yield from way.introduced()
+            return
         args = ["--topo-order", "--reverse", "--full-history", "--no-renames", "--no-abbrev", "--root", "-c", "--raw"]
         span = [new] if old is None else [new, f"^{old}"]
         with self._stream(
@@ -81,8 +93,27 @@ class Reader:
             if kind == "blob":
                 yield name, content
 
+    def _advance(self, old: str, new: str) -> Advance | None:
+        """Return the way from `old` to `new` where it is short and straight, asked of git once."""
+        if self._way is None or self._way[:2] != (old, new):
+            self._way = (old, new, self._read_advance(old, new))
+        return self._way[2]
+
+    def _read_advance(self, old: str, new: str) -> Advance | None:
+        most = f"--max-count={MOST_COMMITS + 1}"
+        try:
+            with self._stream(*_PLAIN, *LOG, ADVANCE, most, "--end-of-options", new, f"^{old}") as fields:
+                way = parse_advance(fields, old, new)
+                for _ in fields:  # to its end, so that git does not die of a closed pipe
+                    pass
+                return way
+        except RunvaultError:  # a commit that is not here, such as the tip before a forced push
+            return None
+
     def is_ancestor(self, old: str, new: str) -> bool:
         """Return whether `old` is `new` or reachable from it; False for a commit that is not there."""
+        if self._advance(old, new) is not None:
+            return True
         done = self._repository.git("merge-base", "--is-ancestor", "--end-of-options", old, new, ok=(0, 1, 128))
         return done.returncode == 0
 
