@@ -6,16 +6,20 @@ typed models.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from runvault.errors import ConfigError, FormatError, SchemaTooNewError
-from runvault.model.ids import RunId
+from runvault.model.ids import MAX_SEED, RunId
 
 Json: TypeAlias = Any
 Record: TypeAlias = Mapping[str, Json]
 
 FORMAT = 1
+_MANIFEST = {"config": dict, "window": dict, "created_at": str, "author": str, "metrics": dict, "artifacts": dict}
+_CONFIG = {"strategy": str, "engine": str, "params": dict, "settings": dict, "data": dict}
+_ID = re.compile(r"[0-9a-f]{64}-[0-9]+")
 _UPGRADE = "upgrade the package: pip install --upgrade runvault"
 
 
@@ -35,32 +39,32 @@ def run_members(manifest: Record, annotations: Record) -> dict[str, Json]:
         A newer runvault wrote the manifest.
     """
     check_format(manifest)
-    run = _run_id(manifest)
-    config = member(manifest, "config", dict)
-    window = member(manifest, "window", dict)
+    run, config_hash, seed = _identity(manifest)
+    config, window, created_at, author, metrics, artifacts = _members(manifest, _MANIFEST)
+    strategy, engine, params, settings, data = _members(config, _CONFIG)
     return {
-        "id": str(run),
-        "short_id": run.short,
+        "id": run,
+        "short_id": f"{config_hash[:8]}-{seed}",
         "alias": alias_of(annotations),
-        "config_hash": str(run.config_hash),
-        "seed": run.seed,
-        "strategy": member(config, "strategy", str),
-        "engine": member(config, "engine", str),
-        "params": member(config, "params", dict),
-        "settings": member(config, "settings", dict),
-        "data": member(config, "data", dict),
+        "config_hash": config_hash,
+        "seed": seed,
+        "strategy": strategy,
+        "engine": engine,
+        "params": params,
+        "settings": settings,
+        "data": data,
         "symbols": member(window, "symbols", list),
         "interval": _text_or_none(window, "interval"),
         "start": _text_or_none(window, "start"),
         "end": _text_or_none(window, "end"),
         "tags": tags_of(annotations),
         "note": note_of(annotations),
-        "created_at": member(manifest, "created_at", str),
-        "author": member(manifest, "author", str),
-        "metrics": member(manifest, "metrics", dict),
+        "created_at": created_at,
+        "author": author,
+        "metrics": metrics,
         "code": _code(manifest.get("code")),
         "lineage": manifest.get("lineage") or {},
-        "artifacts": {name: _artifact(a) for name, a in member(manifest, "artifacts", dict).items()},
+        "artifacts": _artifacts(artifacts),
     }
 
 
@@ -84,7 +88,9 @@ def check_format(manifest: Record, path: str = "the manifest") -> int:
 
 def tags_of(annotations: Record) -> list[str]:
     """Return the tags that nobody removed, sorted."""
-    tags = annotations.get("tags") or {}
+    tags = annotations.get("tags")
+    if not tags:
+        return []
     if not isinstance(tags, dict) or not all(isinstance(tag, dict) for tag in tags.values()):
         raise FormatError("tags are not as they should be")
     return sorted(name for name, tag in tags.items() if not tag.get("removed"))
@@ -92,7 +98,9 @@ def tags_of(annotations: Record) -> list[str]:
 
 def note_of(annotations: Record) -> str:
     """Return the texts of the notes that nobody removed, oldest first, a line feed between them."""
-    notes = annotations.get("notes") or []
+    notes = annotations.get("notes")
+    if not notes:
+        return ""
     if not isinstance(notes, list):
         raise FormatError("notes are not as they should be")
     live = [(member(n, "at", str), member(n, "by", str), member(n, "text", str)) for n in notes if not _removed(n)]
@@ -130,14 +138,31 @@ def _text_or_none(record: Record, name: str) -> str | None:
     return value
 
 
-def _run_id(manifest: Record) -> RunId:
+def _members(record: Record, kinds: Mapping[str, type]) -> list[Json]:
+    """Return several members, each of exactly its type; looked at one by one only where one of them is not."""
+    values = [*map(record.get, kinds)]
+    if [*map(type, values)] != [*kinds.values()]:
+        for name, kind in kinds.items():
+            member(record, name, kind)
+    return values
+
+
+def _identity(manifest: Record) -> tuple[str, str, int]:
+    """Return the id, the config hash and the seed; a manifest whose id is their text needs no parser of ids."""
+    text, config_hash, seed = manifest.get("id"), manifest.get("config_hash"), manifest.get("seed")
+    if type(seed) is int and seed <= MAX_SEED and text == f"{config_hash}-{seed}" and _ID.fullmatch(text):
+        return text, str(config_hash), seed
+    return _parsed_identity(manifest)
+
+
+def _parsed_identity(manifest: Record) -> tuple[str, str, int]:
     try:
         run = RunId.parse(member(manifest, "id", str))
     except ConfigError as error:
         raise FormatError(str(error)) from error
     if manifest.get("config_hash") != run.config_hash or member(manifest, "seed", int) != run.seed:
         raise FormatError("id is not <config_hash>-<seed>")
-    return run
+    return str(run), str(run.config_hash), run.seed
 
 
 def _code(code: Json) -> dict[str, Json]:
@@ -146,7 +171,10 @@ def _code(code: Json) -> dict[str, Json]:
     return {"commit": code.get("commit"), "base": code.get("base"), "dirty": code.get("dirty")}
 
 
-def _artifact(artifact: Json) -> dict[str, Json]:
-    if not isinstance(artifact, dict):
+def _artifacts(artifacts: Record) -> dict[str, dict[str, Json]]:
+    if not all([type(artifact) is dict for artifact in artifacts.values()]):
         raise FormatError("an artifact is not as it should be")
-    return {"md5": artifact.get("md5"), "sha256": artifact.get("sha256"), "size": artifact.get("size")}
+    return {
+        name: {"md5": artifact.get("md5"), "sha256": artifact.get("sha256"), "size": artifact.get("size")}
+        for name, artifact in artifacts.items()
+    }

@@ -149,11 +149,21 @@ def _read_manifest(data: bytes) -> dict[str, Json]:
     """
     if len(data) <= _MAX_RECORD:
         members = _parsed(data)
-        if members is not None and not (len(data) > _MAX_TEXT and max(map(len, data.split(b"\n"))) > _MAX_TEXT):
+        if members is not None and not _has_long_line(data):
             return members
     from runvault.model.manifest import Manifest  # not for every listing: it imports pydantic
 
     return Manifest.from_bytes(data).to_dict()
+
+
+def _has_long_line(data: bytes) -> bool:
+    """Return whether there are more than `_MAX_TEXT` bytes without a line feed, in steps of so many."""
+    start = 0
+    while len(data) - start > _MAX_TEXT:
+        start = data.rfind(b"\n", start, start + _MAX_TEXT + 1) + 1
+        if not start:
+            return True
+    return False
 
 
 def _read_annotations(data: bytes) -> dict[str, Json]:
