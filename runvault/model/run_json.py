@@ -172,7 +172,7 @@ def _code(code: Json) -> dict[str, Json]:
 
 
 def _artifacts(artifacts: Record) -> dict[str, dict[str, Json]]:
-    if not all([type(artifact) is dict for artifact in artifacts.values()]):
+    if not {dict}.issuperset(map(type, artifacts.values())):
         raise FormatError("an artifact is not as it should be")
     return {
         name: {"md5": artifact.get("md5"), "sha256": artifact.get("sha256"), "size": artifact.get("size")}

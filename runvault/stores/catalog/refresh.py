@@ -211,6 +211,7 @@ class _Writer:
         self._names: dict[str, int] = {}
         self._counts: Counter[tuple[str, tuple[str, ...]]] = Counter()
         self._sections: dict[tuple[str, bytes], tuple[int, tuple[str, ...]]] = {}
+        self._alike: dict[bytes, tuple[tuple[int, ...], tuple[str, ...]]] = {}  # all sections of a run at once
         self._filesets: dict[frozenset[str], int] = {}
         self._definitions: dict[bytes, int] = {}
 
@@ -295,15 +296,26 @@ class _Writer:
         if run.note:
             rows.notes.append((number, run.note))
 
-    def _count(self, members: dict[str, Any], facts: list[Fact], change: int) -> list[int]:
+    def _count(self, members: dict[str, Any], facts: list[Fact], change: int) -> tuple[int, ...]:
         """Count the names that a run has, in groups that many runs share; return the numbers of its sections."""
-        sections = [self._section(name, members[name]) for name in SHARED]
+        sections, paths = self._shared([members[name] for name in SHARED])
         counts = self._counts
         counts["metrics.", column_metrics(members)] += change
         counts["", tuple([path for path, _ in facts])] += change
-        for _, paths in sections:
-            counts["", paths] += change
-        return [number for number, _ in sections]
+        counts["", paths] += change
+        return sections
+
+    def _shared(self, values: list[Any]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Return the numbers of a run's sections and the names in all of them."""
+        key = orjson.dumps(values)
+        known = self._alike.get(key)
+        if known is None:
+            if len(self._alike) >= BATCH:
+                self._alike.clear()
+            sections = [self._section(name, value) for name, value in zip(SHARED, values, strict=True)]
+            paths = tuple(path for _, paths in sections for path in paths)
+            known = self._alike[key] = tuple(number for number, _ in sections), paths
+        return known
 
     def _section(self, name: str, value: Any) -> tuple[int, tuple[str, ...]]:
         """Return a section's number and the names in it."""
