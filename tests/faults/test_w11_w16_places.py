@@ -127,11 +127,13 @@ def test_a_save_needs_no_git_program_but_for_sweeps(
 ) -> None:
     repository = new_archive(repo)
     log = tmp_path / "log"
-    monkeypatch.setenv("PATH", shim(tmp_path / "bin", f'fast-import|diff-tree|rev-parse) echo "$word" >> "{log}";;'))
+    monkeypatch.setenv(
+        "PATH", shim(tmp_path / "bin", f'fast-import|diff-tree|log|rev-parse) echo "$word" >> "{log}";;')
+    )
     save(repository, "one")
     assert not log.exists()
     save(repository, "many", bulk=True)
-    assert set(log.read_text().split()) == {"fast-import", "diff-tree"}
+    assert set(log.read_text().split()) == {"fast-import", "log"}
 
 
 HOLD = "import sys, time; file = open(sys.argv[1], 'wb'); print('held', flush=True); time.sleep(60)"
