@@ -14,9 +14,8 @@
     ├── ArtifactMissingError     31   recorded, but not in the DVC cache
     ├── UntrustedPickleError     32   a pickle would have to be read
     ├── BusyError                33   another process holds the archive; names it
-    └── MetricInputError         40   a ValueError too
-
-    50 is kept for recipes that cannot be run.
+    ├── MetricInputError         40   a ValueError too
+    └── ReplayError              50   a recipe could not be run; the hint says which part is missing
 
 Exit statuses 0, 1 (the answer is no), 2 (wrong usage) and 130 (Ctrl-C) are not errors.
 A message is one line without a full stop at its end; a hint, where there is one, says what to do next.
@@ -119,3 +118,9 @@ class MetricInputError(RunvaultError, ValueError):
     """A number was asked of values it is not defined on."""
 
     exit_code = 40
+
+
+class ReplayError(RunvaultError):
+    """A recipe could not be run: its entry, its code, its data or its result is missing or wrong."""
+
+    exit_code = 50

@@ -1,9 +1,17 @@
-"""The state of the user's own code, asked without touching it."""
+"""The state of the user's own code and of any commit of it, asked without touching it."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TypedDict
 
+from runvault.errors import ReplayError
 from runvault.stores.git.programs import run_git
 from runvault.stores.git.repository import Repository
 
@@ -39,3 +47,117 @@ def code_of(repository: Repository, head: str | None) -> CodeState:
     branch = next((text.removeprefix("# branch.head ") for text in fields if text.startswith("# branch.head ")), None)
     dirty = any(text and not text.startswith("# ") for text in fields)
     return CodeState(commit=head, base=None, branch=None if branch == "(detached)" else branch, dirty=dirty)
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def code_present(repository: Repository, commit: str) -> bool:
+    """Return whether a commit is in this clone."""
+    if not _COMMIT.fullmatch(commit):
+        return False
+    return repository.git("cat-file", "-e", f"{commit}^{{commit}}", ok=(0, 1, 128)).returncode == 0
+
+
+def blob_at(repository: Repository, commit: str, paths: Iterable[str]) -> dict[str, str]:
+    """Return the blob of each of `paths` that is a file in a commit, with one process.
+
+    Paths are from the root, with ``/``, in their shortest form; others are left out, as is what is not there.
+    """
+    asked = [path for path in paths if not {"", ".", ".."} & set(path.split("/"))]
+    if not asked or not _COMMIT.fullmatch(commit):
+        return {}
+    odd = [path for path in asked if "\n" in path or path.endswith("\r")]  # these do not survive a list of lines
+    asked = [path for path in asked if path not in odd]
+    question = "".join(f"{commit}:{path}\n" for path in asked).encode("utf-8", "surrogateescape")
+    args = ["cat-file", "--batch-check=%(objecttype) %(objectname)"]
+    answers = zip(asked, repository.git(*args, stdin=question).stdout.split(b"\n"), strict=False)
+    found = {path: line[5:].decode("ascii") for path, line in answers if re.fullmatch(rb"blob [0-9a-f]+", line)}
+    return found | (_listed(repository, commit, odd) if odd else {})
+
+
+def _listed(repository: Repository, commit: str, paths: list[str]) -> dict[str, str]:
+    listed = repository.git("ls-tree", "-z", "--full-tree", commit, "--", *paths, ok=(0, 128)).stdout
+    entries = (entry.split("\t", 1) for entry in listed.decode("utf-8", "surrogateescape").split("\0")[:-1])
+    return {path: meta.split(" ")[2] for meta, path in entries if meta.split(" ")[1] == "blob"}
+
+
+def blobs_now(repository: Repository, paths: Iterable[str]) -> dict[str, str]:
+    """Return the blob that a snapshot would hold for each of `paths`, with one process; missing files are left out.
+
+    That is the blob in the index where git calls the file unchanged, else the blob of its very bytes. Nothing is
+    stored. A credential has the blob of its bytes too, though a snapshot leaves it out: it may have changed.
+    """
+    root = repository.work_tree
+    asked = [path for path in paths if root and os.path.lexists(root / path)]
+    if root is None or not asked:
+        return {}
+    args = ["-c", "core.fsmonitor=false", "ls-files", "-z", "-t", "--stage", "--cached", "--modified"]
+    done = run_git(args, cwd=root, keep_place=True)
+    indexed: dict[str, str] = {}
+    changed: set[str] = set()
+    for entry in done.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]:
+        meta, path = entry.split("\t", 1)
+        tag, _, blob, number = meta.split(" ")
+        if tag == "C" or number != "0":
+            changed.add(path)
+        indexed[path] = blob
+    found = {path: indexed[path] for path in asked if path in indexed and path not in changed}
+    for path in asked:
+        own = _blob_of(repository, root / path) if path not in found else None
+        if own:
+            found[path] = own
+    return found
+
+
+def describe_code(repository: Repository, commit: str) -> str:
+    """Return author, date, subject and diffstat of a commit, for a person who decides whether to run it.
+
+    The diffstat is against the first parent. Characters that a terminal would act on, or that hide themselves, are
+    written as escapes.
+
+    Raises
+    ------
+    ReplayError
+        The commit is not here.
+    """
+    if not code_present(repository, commit):
+        raise ReplayError(f"there is no code {commit!r} in this clone", "run 'runvault pull' to get it")
+    plain = ["-c", "log.showSignature=false", "-c", "log.mailmap=false", "-c", "core.quotePath=false"]
+    args = ["-1", "--root", "-m", "--first-parent", "--stat=100,80,60", "--no-renames", "--no-color", "--no-notes"]
+    args += ["--no-ext-diff", "--no-textconv", "--submodule=short", "--ignore-submodules=none", "-O/dev/null"]
+    layout = "--format=commit  %H%nauthor  %an <%ae>%ndate    %aI%n%n    %s%n"
+    said = repository.git(*plain, "-c", "diff.relative=false", "log", *args, layout, commit, "--").stdout
+    return _visible(said.decode("utf-8", "replace").rstrip("\n"))
+
+
+def _blob_of(repository: Repository, path: Path) -> str | None:
+    """Return the id that git would give to the bytes of a file, or to the target of a link."""
+    digest = hashlib.new(repository.object_format, usedforsecurity=False)
+    try:
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            target = os.fsencode(path.readlink())
+            digest.update(b"blob %d\0" % len(target) + target)
+        elif stat.S_ISREG(found.st_mode):
+            digest.update(b"blob %d\0" % found.st_size)
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        else:
+            return None
+    except FileNotFoundError:
+        return None
+    return digest.hexdigest()
+
+
+# Controls, invisible formatting (among it what turns the direction of text), lone surrogates, private and unassigned.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def _visible(text: str) -> str:
+    hidden = (mark != "\n" and unicodedata.category(mark) in _HIDDEN for mark in text)
+    escaped = (
+        mark.encode("unicode_escape").decode("ascii") if hide else mark for mark, hide in zip(text, hidden, strict=True)
+    )
+    return "".join(escaped)
