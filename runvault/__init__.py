@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runvault.api.extend import extend_vectorbt
+    from runvault.api.record import autosave, record
     from runvault.api.run import Run
     from runvault.api.runs import Runs
     from runvault.api.saved import Saved, SavedSweep
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         FormatError,
         IntegrityError,
         MetricInputError,
+        ReplayError,
         RunNotFoundError,
         RunvaultError,
         SchemaTooNewError,
@@ -44,6 +46,7 @@ __all__ = [
     "FormatError",
     "IntegrityError",
     "MetricInputError",
+    "ReplayError",
     "Result",
     "Run",
     "RunNotFoundError",
@@ -55,9 +58,11 @@ __all__ = [
     "UntrustedPickleError",
     "Vault",
     "VaultNotFoundError",
+    "autosave",
     "extend_vectorbt",
     "init",
     "open",
+    "record",
 ]
 
 _HOMES = {
@@ -67,9 +72,11 @@ _HOMES = {
     "Saved": "api.saved",
     "SavedSweep": "api.saved",
     "Vault": "api.vault",
+    "autosave": "api.record",
     "extend_vectorbt": "api.extend",
     "init": "api.vault",
     "open": "api.vault",
+    "record": "api.record",
 }
 _INNER_NAMES = {"init": "init_vault", "open": "open_vault"}
 

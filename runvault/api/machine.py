@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from runvault.archive.request import Provenance
 
 if TYPE_CHECKING:
+    from runvault.archive.stores import Stores
     from runvault.stores.git.repository import Repository
 
 Json: TypeAlias = Any
@@ -38,10 +39,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def provenance(repository: Repository) -> Provenance:
+def provenance(stores: Stores) -> Provenance:
     """Return who saves, when, and in which code and environment."""
-    identity = repository.identity()
-    return Provenance(now(), identity.name, identity.email, code_state(repository), environment())
+    identity = stores.repository.identity()
+    return Provenance(now(), identity.name, identity.email, code_state(stores.code), environment())
 
 
 def environment() -> dict[str, Json]:

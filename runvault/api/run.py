@@ -114,6 +114,28 @@ class Run:
 
         return to_frame(orders_of(self._stores, self.manifest))
 
+    def report(self) -> str:
+        """Return a page about the run as HTML that stands alone: curves, metrics, what was asked, code, packages.
+
+        Raises
+        ------
+        RunvaultError
+            plotly, which draws the curves, is not installed.
+        """
+        import importlib.util
+
+        from runvault.errors import ArtifactMissingError, ConfigError, RunvaultError
+
+        if importlib.util.find_spec("plotly") is None:
+            raise RunvaultError("a report needs plotly, which is not installed", hint="pip install 'runvault[report]'")
+        from runvault.views.run_page import run_page
+
+        try:
+            equity = self.equity()
+        except (ArtifactMissingError, ConfigError):
+            equity = None
+        return run_page(self.to_dict(), self.manifest, equity)
+
     def portfolio(self, *, pickle: bool = False, trust: str | None = None) -> Any:
         """Return a new ``vectorbt.Portfolio``, equal to the saved one, rebuilt from prices and orders.
 

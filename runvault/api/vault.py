@@ -21,6 +21,8 @@ from runvault.model.query import Selection
 if TYPE_CHECKING:
     from runvault.analysis.compare import Comparison
     from runvault.api.difference import RunDiff
+    from runvault.api.replaying import Replayed
+    from runvault.api.running import Ran
     from runvault.api.saved import Saved, SavedSweep
     from runvault.archive.request import SaveRequest
     from runvault.archive.starting import Started
@@ -92,16 +94,21 @@ def read_settings(path: str | Path = ".", branch: str | None = None) -> Settings
 
 
 def _vault(path: str | Path, branch: str | None, flags: Mapping[str, str] | None) -> Vault:
+    from runvault.execution.pipelines import repository_behind
     from runvault.stores.git.repository import Repository
 
     if not Path(path).is_dir():
         raise VaultNotFoundError(f"there is no folder {str(path)!r}", hint="name a Git repository, or a folder in it")
     said: dict[str, str | None] = {**(flags or {}), "branch": branch}
-    repository = Repository.find(Path(path).absolute(), branch or DEFAULTS["branch"])
+    place = Path(path).absolute()
+    code = repository = Repository.find(place, branch or DEFAULTS["branch"])
+    real = repository_behind(repository.work_tree or place)
+    if real is not None:  # a DVC experiment's throw-away clone: the archive is that of the repository behind it
+        place, repository = real, Repository.find(real, repository.branch)
     settings = Settings(repository.config, said)
     if settings.branch != repository.branch:
-        repository = Repository.find(Path(path).absolute(), settings.branch)
-    return Vault(Stores(repository), settings)
+        repository = Repository.find(place, settings.branch)
+    return Vault(Stores(repository, code), settings)
 
 
 class Vault:
@@ -175,7 +182,7 @@ class Vault:
         from runvault.engines import extract
 
         request = self._request(strategy, params, settings, data, seed, tags, note, portfolio, allow)
-        outcome = save_result(self.stores, extract(result), request, provenance(self.stores.repository))
+        outcome = save_result(self.stores, extract(result), request, provenance(self.stores))
         return Saved(self, outcome)
 
     def save_sweep(
@@ -212,8 +219,77 @@ class Vault:
         from runvault.engines import extract_sweep
 
         request = self._request(strategy, params, settings, data, seed, tags, note, portfolio, allow)
-        outcomes = save_sweep(self.stores, extract_sweep(result), request, provenance(self.stores.repository))
+        outcomes = save_sweep(self.stores, extract_sweep(result), request, provenance(self.stores))
         return SavedSweep(self, outcomes)
+
+    def run(self, entry: str, **said: Any) -> Ran:
+        """Import a function, call it, and archive what it returns.
+
+        Parameters
+        ----------
+        entry : str
+            ``FILE.py:function`` or ``module:function``; the repository's root is first on ``sys.path``.
+        **said
+            ``strategy`` (the function's name by default), ``params``, ``settings``, ``data`` (input files by
+            argument, read by their extension), ``seed``, ``tags``, ``note``, ``portfolio``, ``allow`` as for `save`;
+            ``force`` runs what is archived already, ``require_clean`` refuses uncommitted code; ``start``, ``end``
+            and ``interval`` cut and resample the inputs that are time series.
+
+        Returns
+        -------
+        Ran
+            A `Saved`, with ``computed`` false where an equal run was archived from equal code already.
+
+        Raises
+        ------
+        ReplayError
+            The entry cannot be imported or called, or returns no result.
+        ConfigError
+            It does not take what was said.
+        """
+        from runvault.api.running import run
+
+        return run(self, entry, said)
+
+    def replay(self, ref: RunLike, **said: Any) -> Replayed:
+        """Run an archived run again, in the code and on the data that were recorded, in a process of its own.
+
+        Parameters
+        ----------
+        **said
+            Overrides, which make a new run: ``set`` (a mapping such as ``{"params.fast": 20}``), ``start``, ``end``,
+            ``interval``, ``cash``, ``seed``, ``data``. Besides: ``at`` (another commit of the code), ``rtol``,
+            ``timeout`` in seconds, ``record`` (keep the verdict with the run), ``trust_code`` (run code of others).
+
+        Returns
+        -------
+        Replayed
+            ``.verdict`` (``exact``, ``close``, ``drift``, ``failed``; ``changed`` with overrides), ``.run``,
+            ``.metrics`` and ``.reason``.
+
+        Raises
+        ------
+        ReplayError
+            There is no recipe, the code or the data is not here, or the code is not yours.
+        ConfigError
+            The recipe cannot take an override.
+        """
+        from runvault.api.replaying import replay
+
+        return replay(self, self._located(ref), said)
+
+    def replay_lines(self, ref: RunLike) -> str:
+        """Return the shell and Python lines that run a run by hand in a fresh clone."""
+        from runvault.archive.reading import read_manifest
+        from runvault.execution.printing import replay_lines
+
+        return replay_lines(read_manifest(self.stores, self._located(ref)), self.branch)
+
+    def check(self, tag: str = "golden", **said: Any) -> Sequence[Replayed]:
+        """Replay every run that has `tag`; ``trust_code``, ``timeout`` and ``record`` as for `replay`."""
+        from runvault.api.replaying import check
+
+        return check(self, tag, said)
 
     def _request(
         self,
@@ -374,7 +450,7 @@ class Vault:
         """Add and remove tags, of one run or of several in one commit; return the runs as they are then."""
         from runvault.archive.changing import annotate_runs
 
-        who = provenance(self.stores.repository)
+        who = provenance(self.stores)
         runs = [self._located(ref).id for ref in _several(refs)]
         add, remove = texts(add), texts(remove)
         subject = "Tag " + ", ".join([*(f"+{tag}" for tag in add), *(f"-{tag}" for tag in remove)])
@@ -387,7 +463,7 @@ class Vault:
         """Add a note to a run; return the run as it is then."""
         from runvault.archive.changing import annotate_runs
 
-        who = provenance(self.stores.repository)
+        who = provenance(self.stores)
         run = self._located(ref).id
         annotate_runs(
             self.stores, [run], lambda old, at: old.with_note(text, at=at, by=who.author), f"Note on {run.short}", who
@@ -399,7 +475,7 @@ class Vault:
         from runvault.archive.naming import alias_run
 
         run = self._located(ref).id
-        alias_run(self.stores, name, run, provenance(self.stores.repository))
+        alias_run(self.stores, name, run, provenance(self.stores))
         return self.get(str(run))
 
     def remove(self, refs: RunLike | Sequence[RunLike]) -> Sequence[str]:
@@ -407,7 +483,7 @@ class Vault:
         from runvault.archive.changing import remove_runs
 
         runs = [self._located(ref).id for ref in _several(refs)]
-        remove_runs(self.stores, runs, provenance(self.stores.repository))
+        remove_runs(self.stores, runs, provenance(self.stores))
         return [str(run) for run in runs]
 
     def restore(self, ref: RunLike) -> Run:
@@ -419,7 +495,7 @@ class Vault:
         from runvault.archive.history import restore
 
         text = ref if isinstance(ref, str) else f"{ref.id}@{ref.located.commit}" if ref.located.commit else ref.id
-        run, changed = restore(self.stores, text, provenance(self.stores.repository))
+        run, changed = restore(self.stores, text, provenance(self.stores))
         return self.get(str(run)), changed
 
     def export(self, ref: RunLike, folder: str | Path) -> Sequence[Path]:

@@ -81,7 +81,7 @@ def manifest_of(
         "config_hash": str(address.id.config_hash),
         "seed": address.id.seed,
         "config": address.config,
-        "recipe": None,
+        "recipe": None if request.recipe is None else dict(request.recipe),
         "code": dict(provenance.code),
         "environment": environment_of(made, provenance),
         "window": {

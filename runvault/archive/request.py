@@ -48,6 +48,14 @@ class SaveRequest:
         ``auto``, ``all`` or ``none``: which engine dumps are archived.
     allow : collection of str
         Names that look like credentials and may be archived all the same.
+    recipe : mapping or None
+        The manifest's member of that name: how to run it again; None where that is not known.
+    kept : mapping of name to path
+        Files that a replay needs and the config does not name, such as a frame that was passed in memory.
+    lineage : mapping
+        The manifest's member of that name.
+    kind : str
+        What the commit is for: ``save``, or ``replay`` where an archived run was run again.
     """
 
     strategy: str
@@ -60,6 +68,10 @@ class SaveRequest:
     pickles: str = "auto"
     allow: Collection[str] = ()
     duration_s: float | None = None
+    recipe: Mapping[str, Json] | None = None
+    kept: Mapping[str, Path] = field(default_factory=dict)
+    lineage: Mapping[str, Json] = field(default_factory=dict)
+    kind: str = "save"
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ class _Save:
         self.request = request
         self.provenance = provenance
         self.inputs = keep_inputs(stores.objects, request.data) if request.data else NO_INPUTS
+        self.kept = keep_inputs(stores.objects, request.kept) if request.kept else NO_INPUTS
         self.address: Address = address_of(request, result.engine, self.inputs.config(result), request.params)
         self.artifacts = ArtifactWriter(stores.objects)
         self.stats = write_table(statistics_to_table(result.statistics))
@@ -105,7 +106,7 @@ class _Save:
                 created_at=at,
                 artifacts=self.artifacts.described,
                 portfolio=self.result.portfolio,
-                lineage={},
+                lineage=self.request.lineage,
             )
         )
         current = Manifest.from_bytes(manifest)  # what cannot be read back is not written
@@ -115,8 +116,9 @@ class _Save:
         stale = [name for name in tip.files(self.address.id.path) if name not in files] if previous else []
         changed = {f"{self.address.id.path}/{name}": data for name, data in files.items()}
         removed = {f"{self.address.id.path}/{name}": None for name in stale}
-        inputs = {path: data for path, data in self.inputs.pointers.items() if not tip.exists(path)}
-        return self._edit({**removed, **changed, **inputs}, "save")
+        pointed = {**self.inputs.pointers, **self.kept.pointers}
+        inputs = {path: data for path, data in pointed.items() if not tip.exists(path)}
+        return self._edit({**removed, **changed, **inputs}, self.request.kind)
 
     def _store_artifacts(self) -> Mapping[str, bytes]:
         """Put the tables and the engine's dump into the DVC cache, once; return the pointers by file name."""

@@ -26,10 +26,13 @@ class Stores:
     ----------
     repository : Repository
         The Git repository and the archive's ref in it.
+    code : Repository, optional
+        Where the user's code is checked out: the same repository, but inside a DVC experiment's throw-away clone.
     """
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, code: Repository | None = None) -> None:
         self.repository = repository
+        self.code = code or repository
 
     @cached_property
     def reader(self) -> Reader:

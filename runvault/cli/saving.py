@@ -7,15 +7,8 @@ from typing import Any, TypeAlias
 
 import click
 
-from runvault.cli.common import (
-    Context,
-    echo_csv,
-    echo_json,
-    notice,
-    output_options,
-    parse_pairs,
-    read_params,
-)
+from runvault.cli.common import Context, echo_csv, echo_json, notice, output_options
+from runvault.cli.saves import request_options, request_words, show_saved
 
 Json: TypeAlias = Any
 
@@ -62,22 +55,10 @@ def config(context: Context, /, form: str) -> None:
 @click.command()
 @click.argument("portfolio", type=click.Path(exists=True, dir_okay=False))
 @click.option("--strategy", required=True, metavar="S", help="Name of the strategy")
-@click.option(
-    "--param", "params", multiple=True, metavar="K=V", help="A parameter; V is JSON where it parses, else text"
-)
-@click.option("--params", "params_file", metavar="FILE", help="Parameters from a JSON or YAML file")
-@click.option("--setting", "settings", multiple=True, metavar="K=V", help="A setting, such as fees=0.001")
-@click.option(
-    "--data", multiple=True, metavar="[NAME=]PATH", help="An input file or folder; NAME is prices where not said"
-)
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-@click.option("--tag", "tags", multiple=True, metavar="T")
-@click.option("--note", default="", metavar="TEXT")
-@click.option("--no-portfolio", is_flag=True, help="Do not archive the engine's own dump beside the tables")
-@click.option("--allow", multiple=True, metavar="NAME", help="Archive a value whose name looks like a credential")
+@request_options
 @output_options
 @click.pass_obj
-def save(context: Context, /, portfolio: str, no_portfolio: bool, form: str, **said: Any) -> None:
+def save(context: Context, /, portfolio: str, form: str, **said: Any) -> None:
     """Archive a vectorbt portfolio from its pickle
 
     PORTFOLIO is a file made by Portfolio.save. It is unpickled, which runs what it holds: give only files of your own.
@@ -85,43 +66,9 @@ def save(context: Context, /, portfolio: str, no_portfolio: bool, form: str, **s
     from runvault.engines.vectorbt.pickles import load_pickle
 
     # What was said is looked at before the engine is imported, which takes seconds.
-    params = {**read_params(said.pop("params_file")), **parse_pairs(said.pop("params"), "--param")}
-    settings = parse_pairs(said.pop("settings"), "--setting")
-    data = _data(said.pop("data"))
+    words = request_words(said)
     vault = context.open_to_write()
-    result = load_pickle(Path(portfolio).read_bytes())
-    saved = vault.save(result, params=params, settings=settings, data=data, portfolio=not no_portfolio, **said)
-    _show(saved, form)
-
-
-def _data(given: tuple[str, ...]) -> dict[str, str]:
-    data: dict[str, str] = {}
-    for text in given:
-        name, equals, path = text.partition("=")
-        name, path = (name, path) if equals and name.isidentifier() else ("prices", text)
-        if name in data:
-            raise click.BadParameter(f"{name!r} is given twice", param_hint="--data")
-        data[name] = path
-    return data
-
-
-def _show(saved: Any, form: str) -> None:
-    from runvault.cli.common import STYLES
-    from runvault.views.text import COLUMNS, drift_text, field_of, runs_table
-
-    run = saved.run.to_dict()
-    for warning in saved.run.manifest["warnings"]:
-        notice(f"warning: {warning}")
-    if saved.drift:
-        notice(drift_text(saved.drift))
-    if form == "json":
-        echo_json(saved.to_dict())
-    elif form == "csv":
-        echo_csv([COLUMNS, [field_of(run, column) for column in COLUMNS]])
-    else:
-        state = "revised" if saved.drift else "saved" if saved.created else "already there, with equal results"
-        notice(f"{run['short_id']}: {state}")
-        click.echo(runs_table([run], style=STYLES[form]))
+    show_saved(vault.save(load_pickle(Path(portfolio).read_bytes()), **words), form)
 
 
 COMMANDS = (init, config, save)

@@ -175,6 +175,10 @@ class Annotations(BaseModel):
     def _with_notes(self, notes: Iterable[Note]) -> Self:
         return self.model_copy(update={"notes": _union_of_notes(notes)})
 
+    def with_replay(self, replay: Replay) -> Self:
+        """Return annotations with one more replay in the ledger; equal to these where it is in it."""
+        return self.model_copy(update={"replays": _union_of_replays([*self.replays, replay])})
+
     def with_alias(self, name: str | None, at: str, by: str) -> Self:
         """Return annotations with another alias, None for none; ConfigError where `name` cannot be one."""
         current = self.alias.name if self.alias else None

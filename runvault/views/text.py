@@ -156,7 +156,7 @@ def diff_text(diff: Mapping[str, Json], trade_rows: Sequence[Mapping[str, Json]]
     """Return the difference of two runs; `trade_rows` are the trades that differ, where they are to be shown."""
     parts = [f"a  {diff['a']}\nb  {diff['b']}"]
     parts.append(_changes("config", diff["config"], style))
-    parts.append(_metric_changes(diff["metrics"], style))
+    parts.append(metric_changes(diff["metrics"], style))
     parts.append(_changes("the metrics are not defined alike", diff["definitions"], style))
     parts.append(_trades(diff["trades"], trade_rows, style))
     if diff["equity"]:
@@ -173,7 +173,8 @@ def _changes(title: str, changes: Sequence[Mapping[str, Json]], style: str) -> s
     return f"{title}\n{table(rows, ['path', 'a', 'b'], style)}" if rows else ""
 
 
-def _metric_changes(metrics: Sequence[Mapping[str, Json]], style: str = "simple") -> str:
+def metric_changes(metrics: Sequence[Mapping[str, Json]], style: str = "simple") -> str:
+    """Return a table of the metrics that differ, empty text where none does."""
     rows = [
         (
             inert(row["name"]),
@@ -229,7 +230,7 @@ def log_text(commits: Sequence[Mapping[str, Json]], style: str = "simple") -> st
 def drift_text(drift: Mapping[str, Json]) -> str:
     """Return what a new revision changed, as a notice."""
     lines = ["the same address gave another result before (revision at {previous}):".format(**drift)]
-    moved = _metric_changes(drift["metrics"])
+    moved = metric_changes(drift["metrics"])
     lines.extend(moved.splitlines()[1:])
     for group in ("data", "environment"):
         lines.extend(

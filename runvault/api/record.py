@@ -1,0 +1,186 @@
+"""Archiving from inside a program: a decorator for a function, a context for every portfolio that is built."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+
+from runvault.execution.entries import WRAPPED, entry_of
+
+if TYPE_CHECKING:
+    from runvault.api.saved import Saved
+    from runvault.api.vault import Vault
+
+Json: TypeAlias = Any
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DISABLED = "RUNVAULT_DISABLED"
+
+
+def is_disabled() -> bool:
+    """Return whether recording is switched off in the environment."""
+    return os.environ.get(DISABLED, "").lower() not in ("", "0", "false", "no")
+
+
+def record(
+    function: Callable[P, R] | None = None,
+    *,
+    strategy: str | None = None,
+    data: Mapping[str, str | Path] | None = None,
+    settings: Mapping[str, Json] | None = None,
+    tags: Sequence[str] = (),
+    note: str = "",
+    allow: Sequence[str] = (),
+    save: bool = True,
+    force: bool = False,
+    vault: Vault | None = None,
+) -> Any:
+    """Archive what a function returns, each time that it is called.
+
+    Its arguments become parameters, defaults included; a pandas object, a `Path` and what `data` names are inputs
+    (files are read by their extension), and an argument called ``seed`` is the seed. Called again with equal words,
+    inputs and code, the function does not run: it is given back the archived portfolio, rebuilt.
+
+    Parameters
+    ----------
+    strategy : str, optional
+        The function's name by default.
+    data : mapping of argument to path, optional
+        Input files for arguments that a caller leaves out.
+    settings : mapping, optional
+        Settings of the run; those that vectorbt's portfolios know are its defaults meanwhile.
+    save : bool
+        False switches recording off, as ``RUNVAULT_DISABLED=1`` does.
+    force : bool
+        Run what is archived already, too.
+    vault : Vault, optional
+        The archive of the current folder by default, opened at the first call.
+
+    Returns
+    -------
+    callable
+        The function, with an attribute ``saved``: what the last call archived (`Saved`), None before.
+
+    Raises
+    ------
+    ConfigError
+        At a call: an argument has no canonical form, or looks like a credential.
+    """
+
+    def decorate(wrapped: Callable[P, R]) -> Callable[P, R]:
+        recorder = _Recorder(wrapped, strategy, data or {}, settings or {}, tags, note, allow, force, vault)
+
+        @functools.wraps(wrapped)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not save or is_disabled():
+                return wrapped(*args, **kwargs)
+            returned, saved = recorder.call(args, kwargs)
+            setattr(call, "saved", saved)  # noqa: B010 - functions have no such attribute for a type checker
+            return returned  # type: ignore[no-any-return]
+
+        setattr(call, "saved", None)  # noqa: B010
+        setattr(call, WRAPPED, wrapped)
+        return call
+
+    return decorate if function is None else decorate(function)
+
+
+class _Recorder:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        strategy: str | None,
+        data: Mapping[str, str | Path],
+        settings: Mapping[str, Json],
+        tags: Sequence[str],
+        note: str,
+        allow: Sequence[str],
+        force: bool,
+        vault: Vault | None,
+    ) -> None:
+        self._function = function
+        self._signature = inspect.signature(function)
+        self._data = data
+        self._vault = vault
+        self._said = {
+            "strategy": strategy,
+            "settings": settings,
+            "tags": tags,
+            "note": note,
+            "allow": allow,
+            "force": force,
+        }
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Saved]:
+        from runvault.api.running import record_call
+        from runvault.api.vault import open_vault
+
+        vault = self._vault or open_vault()
+        params, files, frames = self._sorted(args, kwargs)
+        seed = params.pop("seed", self._default_seed())
+        entry = entry_of(self._function, vault.stores.repository.work_tree or Path.cwd())
+        return record_call(vault, self._function, entry, params, files, frames, seed, self._said)
+
+    def _default_seed(self) -> int:
+        known = self._signature.parameters.get("seed")
+        return 0 if known is None or known.default in (None, known.empty) else known.default
+
+    def _sorted(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Path], dict[str, Any]]:
+        """Return a call's parameters, its input files and the frames among its arguments, each by name."""
+        import pandas as pd
+
+        bound = self._signature.bind_partial(*args, **kwargs)
+        given = dict(bound.arguments)
+        for name, each in self._signature.parameters.items():
+            if each.kind is each.VAR_KEYWORD:
+                given.update(given.pop(name, {}))
+        frames = {name: value for name, value in given.items() if isinstance(value, (pd.DataFrame, pd.Series))}
+        named = {name: value for name, value in given.items() if name in self._data and name not in frames}
+        paths = {name: value for name, value in given.items() if isinstance(value, Path)}
+        files = {name: Path(path) for name, path in {**self._data, **paths, **named}.items() if name not in frames}
+        params = {name: value for name, value in given.items() if name not in frames and name not in files}
+        return params, files, frames
+
+
+@contextmanager
+def autosave(
+    *,
+    strategy: str,
+    params: Mapping[str, Json] | None = None,
+    settings: Mapping[str, Json] | None = None,
+    tags: Sequence[str] = (),
+    vault: Vault | None = None,
+) -> Iterator[list[Saved]]:
+    """Archive every ``vectorbt.Portfolio`` that is built inside the block by one of its ``from_…`` constructors.
+
+    The constructor's plain arguments (numbers, texts, flags) are the parameters, besides `params`; a portfolio of
+    several columns is one run. Yields the list that the outcomes (`Saved`) are put into.
+
+    Examples
+    --------
+    >>> with autosave(strategy="try-out") as saved:  # doctest: +SKIP
+    ...     vbt.Portfolio.from_holding(close, init_cash=100)
+    """
+    from runvault.api.vault import open_vault
+    from runvault.engines.vectorbt.extend import watch_constructors
+
+    outcomes: list[Saved] = []
+    if is_disabled():
+        yield outcomes
+        return
+    target = vault or open_vault()
+
+    def built(portfolio: Any, arguments: Mapping[str, Any]) -> None:
+        said = {**arguments, **(params or {})}
+        outcomes.append(target.save(portfolio, strategy=strategy, params=said, settings=settings, tags=tags))
+
+    with watch_constructors(built):
+        yield outcomes

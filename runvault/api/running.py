@@ -1,0 +1,91 @@
+"""What running gives back, and how a call of a recorded function becomes a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from runvault.api.arguments import as_seed, texts
+from runvault.api.machine import provenance
+from runvault.api.saved import Saved
+from runvault.errors import RunvaultError
+from runvault.execution.run import RunOutcome, RunRequest, run_entry, run_function
+from runvault.execution.series import Span, read_input
+
+if TYPE_CHECKING:
+    from runvault.api.vault import Vault
+
+Json: TypeAlias = Any
+
+
+class Ran(Saved):
+    """The outcome of a run.
+
+    Attributes
+    ----------
+    computed : bool
+        False where an equal run was archived from equal code already, and nothing was computed.
+    left_out : sequence of str
+        Files that the snapshot of the code does not hold: credentials, and untracked files that were not imported.
+    """
+
+    def __init__(self, vault: Vault, outcome: RunOutcome) -> None:
+        super().__init__(vault, outcome.saved)
+        self.computed = outcome.ran is not None
+        self.left_out = tuple(outcome.left_out)
+        self.returned = None if outcome.ran is None else outcome.ran.returned
+
+
+def run(vault: Vault, entry: str, said: Mapping[str, Any]) -> Ran:
+    """Run an entry and archive what it returns; see `Vault.run`."""
+    return Ran(vault, run_entry(vault.stores, entry, request_of(vault, said), _provide(vault)))
+
+
+def record_call(
+    vault: Vault,
+    function: Callable[..., Any],
+    entry: str | None,
+    params: Mapping[str, Any],
+    files: Mapping[str, Path],
+    frames: Mapping[str, Any],
+    seed: int,
+    said: Mapping[str, Any],
+) -> tuple[Any, Saved]:
+    """Run a recorded function; return what it gave, or the archived portfolio where it need not run, and the save."""
+    request = {**said, "params": params, "data": files, "seed": seed}
+    inputs = {**{name: read_input(path) for name, path in files.items()}, **frames}
+    for force in (bool(said.get("force")), True):
+        chosen = request_of(vault, {**request, "force": force})
+        ran = Ran(vault, run_function(vault.stores, function, entry, inputs, chosen, _provide(vault)))
+        if ran.computed:
+            break
+        try:
+            return ran.run.portfolio(), ran
+        except RunvaultError:  # what cannot be rebuilt is computed again
+            continue
+    return ran.returned, ran
+
+
+def request_of(vault: Vault, said: Mapping[str, Any]) -> RunRequest:
+    """Return what a caller said as a request, in plain values."""
+    data = said.get("data") or {}
+    files = {"prices": data} if isinstance(data, (str, Path)) else data
+    return RunRequest(
+        strategy=said.get("strategy"),
+        params=said.get("params") or {},
+        settings=said.get("settings") or {},
+        data={name: Path(path) for name, path in files.items()},
+        seed=as_seed(said.get("seed", 0)),
+        tags=texts(said.get("tags", ())),
+        note=said.get("note", ""),
+        pickles=vault.settings.pickles if said.get("portfolio", True) else "none",
+        allow=texts(said.get("allow", ())),
+        force=bool(said.get("force")),
+        require_clean=bool(said.get("require_clean")),
+        span=Span(said.get("start"), said.get("end"), said.get("interval")),
+    )
+
+
+def _provide(vault: Vault) -> Callable[[], Any]:
+    return lambda: provenance(vault.stores)

@@ -1,0 +1,161 @@
+"""Commands that run strategies, and archived runs again."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeAlias
+
+import click
+
+from runvault.cli.common import (
+    STYLES,
+    Context,
+    complete_run,
+    complete_strategy,
+    complete_tag,
+    echo_csv,
+    echo_json,
+    notice,
+    output_options,
+    parse_pairs,
+    working,
+)
+from runvault.cli.saves import parse_data, request_options, request_words, show_saved
+
+Json: TypeAlias = Any
+
+
+@click.command()
+@click.argument("entry")
+@click.option("--strategy", metavar="S", shell_complete=complete_strategy, help="[default: the function's name]")
+@request_options
+@click.option("--force", is_flag=True, help="Run it even if equal code has archived it already")
+@click.option("--require-clean", is_flag=True, help="Refuse code with uncommitted changes")
+@click.option("--metrics", "metrics_file", metavar="FILE", help="Write the metrics as JSON, for 'dvc metrics'")
+@click.option("--report", "report_file", metavar="FILE", help="Write a page about the run as HTML")
+@output_options
+@click.pass_obj
+def run(
+    context: Context, /, entry: str, form: str, metrics_file: str | None, report_file: str | None, **said: Any
+) -> None:
+    """Call a function and archive what it returns, with the code and the data that it ran on
+
+    ENTRY is FILE.py:function or module:function. Its arguments are parameters (--param), inputs (--data: Parquet, CSV
+    and Feather are read, of other files the path is given) and the seed. The repository's root is first on sys.path.
+    An address that equal code has archived already is not computed again.
+    """
+    words = request_words(said)
+    vault = context.open_to_write()
+    with working(f"running {entry}"):
+        ran = vault.run(entry, **words)
+    for path in ran.left_out:
+        notice(f"not in the snapshot of the code: {path}")
+    if metrics_file:
+        write_file(metrics_file, metrics_json(ran.run.metrics))
+    if report_file:
+        write_file(report_file, ran.run.report())
+    show_saved(ran, form, None if ran.computed else "already there, from equal code: not run again")
+
+
+@click.command()
+@click.argument("ref", metavar="RUN", shell_complete=complete_run)
+@click.option("--set", "values", multiple=True, metavar="PATH=VALUE", help="Another value, such as params.fast=20")
+@click.option("--start", metavar="T", help="Cut the inputs that are time series here")
+@click.option("--end", metavar="T", help="… and here; a date means all of that day")
+@click.option("--interval", metavar="I", help="Resample them: 1h, 1D, 1W")
+@click.option("--cash", type=float, metavar="X", help="The parameter init_cash, else the setting")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1))
+@click.option("--data", multiple=True, metavar="NAME=PATH", help="Another file for an input")
+@click.option("--at", metavar="COMMIT", help="Run it in the code of another commit")
+@click.option("--rtol", type=click.FloatRange(min=0), metavar="X", help="Metrics within X of each other are close")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End it after S seconds")
+@click.option("--record", is_flag=True, help="Keep the verdict with the run")
+@click.option("--print", "printed", is_flag=True, help="Print the lines that run it by hand in a fresh clone")
+@click.option("--trust-code", is_flag=True, help="Run code that is not yours without asking")
+@output_options
+@click.pass_obj
+def replay(context: Context, /, ref: str, form: str, printed: bool, **said: Any) -> int:
+    """Run it again in the recorded code and on the recorded data, and judge what comes of it
+
+    Without changes: exact, close (status 0), drift (1) or failed (50). With changes: a new run that names this one.
+    """
+    if printed:
+        click.echo(context.open().replay_lines(ref))
+        return 0
+    words = {name: value for name, value in said.items() if value not in (None, (), False)}
+    words["set"] = parse_pairs(words.pop("values", ()), "--set")
+    words["data"] = parse_data(words.pop("data", ()))
+    vault = context.open_to_write()
+    with working(f"replaying {ref}"):
+        done = vault.replay(ref, ask=_asked if sys.stdin.isatty() else _never, **words)
+    document = done.to_dict()
+    if form == "json":
+        echo_json(document)
+    else:
+        from runvault.views.replays import replay_text
+        from runvault.views.text import runs_table
+
+        click.echo(replay_text(document))
+        if done.run is not None:
+            click.echo(runs_table([done.run.to_dict()], style=STYLES.get(form, "simple")))
+    return STATUS[done.verdict]
+
+
+@click.command()
+@click.option("--tag", default="golden", show_default=True, metavar="T", shell_complete=complete_tag)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End a replay after S seconds"
+)
+@click.option("--record", is_flag=True, help="Keep each verdict with its run")
+@click.option("--trust-code", is_flag=True, help="Run code that is not yours without asking")
+@output_options
+@click.pass_obj
+def check(context: Context, /, tag: str, form: str, **said: Any) -> int:
+    """Replay all runs with a tag; status 1 if one of them drifts or fails"""
+    words = {name: value for name, value in said.items() if value}
+    with working(f"replaying the runs tagged {tag}"):
+        done = context.open_to_write().check(tag, **words)
+    documents = [each.to_dict() for each in done]
+    if form == "json":
+        echo_json({"replays": documents})
+    elif form == "csv":
+        rows = [[each["of"], each["verdict"], "; ".join(each["reason"])] for each in documents]
+        echo_csv([["run", "verdict", "reason"], *rows])
+    else:
+        from runvault.views.replays import replays_table
+
+        click.echo(replays_table(documents, STYLES[form]))
+    if not done:
+        notice(f"no run has the tag {tag!r}")
+    return 0 if all(each.ok for each in done) else 1
+
+
+def metrics_json(metrics: Any) -> str:
+    """Return metrics as ``dvc metrics show`` reads them, the same bytes for the same numbers."""
+    import json
+
+    return json.dumps(dict(metrics), indent=2, sort_keys=True) + "\n"
+
+
+def write_file(name: str, text: str) -> None:
+    """Write a file that a command was asked for, with the folders above it."""
+    from pathlib import Path
+
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+STATUS = {"exact": 0, "close": 0, "changed": 0, "drift": 1, "failed": 50}
+
+
+def _never(_shown: str) -> bool:
+    return False
+
+
+def _asked(shown: str) -> bool:
+    notice(shown)
+    return click.confirm("This code is not yours. Run it?", err=True)
+
+
+COMMANDS = (run, replay, check)

@@ -1,0 +1,1 @@
+"""Floor 4: running strategies and archiving what they return; running archived runs again."""

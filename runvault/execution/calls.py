@@ -1,0 +1,196 @@
+"""One call of an entry: which argument is an input, the seed, a setting or a parameter; then the call itself."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from runvault.engines import extract
+from runvault.engines.result import Result
+from runvault.errors import ConfigError, ReplayError, RunvaultError
+
+Json: TypeAlias = Any
+
+SEED = "seed"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a call gave: the object itself, what is archived of it, and the seconds that it took."""
+
+    returned: Any
+    result: Result
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Call:
+    """An entry with everything it is called with.
+
+    `params` are all its arguments but inputs, seed and settings, defaults included; `settings` all that was said,
+    also what the entry does not take.
+    """
+
+    function: Callable[..., Any]
+    params: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    seed: int
+    seed_name: str | None
+
+    def run(self) -> Ran:
+        """Call the entry and return what it gave.
+
+        Raises
+        ------
+        ReplayError
+            It raised, or returned what no engine knows.
+        """
+        started = time.perf_counter()
+        with seeded(self.seed), engine_settings(self.settings):
+            returned = self._returned()
+            duration_s = time.perf_counter() - started
+            return Ran(returned, as_result(returned, name_of(self.function)), duration_s)
+
+    def _returned(self) -> Any:
+        taken = {name: value for name, value in self.settings.items() if name in _names(self.function)}
+        seed = {self.seed_name: self.seed} if self.seed_name else {}
+        try:
+            return self.function(**{**self.params, **taken, **self.inputs, **seed})
+        except RunvaultError:
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split())[:300]
+            raise ReplayError(f"{name_of(self.function)} raised {type(error).__name__}: {text}") from error
+
+
+def bind(
+    function: Callable[..., Any],
+    *,
+    params: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    seed: int,
+) -> Call:
+    """Return the call that a function makes of what was said.
+
+    Raises
+    ------
+    ConfigError
+        A parameter or an input that the function does not take, or an argument that nothing was said of.
+    """
+    signature = inspect.signature(function)
+    _check_named(signature, function)
+    takes = _names(function)
+    free = any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
+    _refuse_unknown(function, "parameter", params, takes, free)
+    _refuse_unknown(function, "input", inputs, takes, free)
+    seed_name = SEED if SEED in takes and SEED not in params and SEED not in inputs else None
+    given = {*params, *inputs, *(settings.keys() & takes), seed_name}
+    defaults = {
+        name: each.default
+        for name, each in signature.parameters.items()
+        if name not in given and each.default is not each.empty
+    }
+    missing = [name for name in takes if name not in given and name not in defaults]
+    if missing:
+        hint = f"give it with --param {missing[0]}=…, or --data {missing[0]}=PATH where it is an input"
+        raise ConfigError(f"{name_of(function)} needs {', '.join(missing)}", hint=hint)
+    return Call(function, {**params, **defaults}, settings, inputs, seed, seed_name)
+
+
+def takes_setting(function: Callable[..., Any], name: str) -> bool:
+    """Return whether a setting reaches anything: an argument of the entry, or a default of vectorbt's portfolios."""
+    return name in _names(function) or name in _portfolio_settings()
+
+
+def arguments_of(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the arguments that a function takes."""
+    return list(_names(function))
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return a function's name, for messages and as the strategy's name where none was said."""
+    return str(getattr(function, "__qualname__", None) or type(function).__name__)
+
+
+def as_result(returned: Any, name: str) -> Result:
+    """Return what an entry gave as a `Result`; ReplayError where it gave nothing that can be archived."""
+    if returned is None:
+        raise ReplayError(f"{name} returned None", hint="it should return the vectorbt.Portfolio")
+    try:
+        return extract(returned)
+    except ConfigError as error:
+        raise ReplayError(f"{name} returned no result: {error}", hint=error.hint) from error
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python's, NumPy's and vectorbt's generators, and leave Python's and NumPy's as they were afterwards."""
+    import numpy as np
+
+    short = seed % 2**32  # all that NumPy's old generator takes
+    before = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(short)  # the generator that strategies and vectorbt use
+    if "vectorbt" in sys.modules:
+        from vectorbt.utils.random_ import set_seed_nb
+
+        set_seed_nb(short)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+@contextmanager
+def engine_settings(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Make settings that vectorbt's portfolios know (``init_cash``, ``fees``, ``freq``, …) its defaults meanwhile."""
+    known = _portfolio_settings()
+    changed = {name: value for name, value in settings.items() if name in known}
+    if not changed:
+        yield
+        return
+    import vectorbt as vbt
+
+    before = {name: known[name] for name in changed}
+    vbt.settings["portfolio"].update(changed)
+    try:
+        yield
+    finally:
+        vbt.settings["portfolio"].update(before)
+
+
+def _portfolio_settings() -> Mapping[str, Any]:
+    if "vectorbt" not in sys.modules:
+        return {}
+    import vectorbt as vbt
+
+    return dict(vbt.settings["portfolio"])
+
+
+def _names(function: Callable[..., Any]) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [name for name, each in inspect.signature(function).parameters.items() if each.kind in kinds]
+
+
+def _check_named(signature: inspect.Signature, function: Callable[..., Any]) -> None:
+    for name, each in signature.parameters.items():
+        if each.kind is each.POSITIONAL_ONLY or each.kind is each.VAR_POSITIONAL:
+            raise ConfigError(f"{name_of(function)}: argument {name!r} has no name to be called by")
+
+
+def _refuse_unknown(
+    function: Callable[..., Any], what: str, given: Mapping[str, Any], takes: list[str], free: bool
+) -> None:
+    for name in given:
+        if name not in takes and not free:
+            hint = f"its arguments are {', '.join(takes)}" if takes else "it takes no arguments"
+            raise ConfigError(f"{name_of(function)} takes no {what} {name!r}", hint=hint)

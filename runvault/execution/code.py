@@ -1,0 +1,66 @@
+"""The code that a run is made with: the repository's files that were imported, and a snapshot that keeps them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from runvault.archive.stores import Stores
+from runvault.execution.entries import modules_in
+from runvault.stores.git.repository import Repository
+from runvault.stores.git.snapshots import Snapshot, take_snapshot
+
+Json: TypeAlias = Any
+
+
+def imported_files(root: Path) -> dict[str, str]:
+    """Return the repository's files that this process has imported, by path from its root, with their blob ids."""
+    root = root.resolve()
+    paths = sorted({path for _, path in modules_in(root)})
+    return {path.relative_to(root).as_posix(): blob for path in paths if (blob := blob_of(path)) is not None}
+
+
+def blob_of(path: Path) -> str | None:
+    """Return the id that git gives to a file's content as it is, None where there is no such file."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def same_files(root: Path, files: Mapping[str, str]) -> bool:
+    """Return whether files still hold what was recorded of them."""
+    return not changed_files(root, files)
+
+
+def changed_files(root: Path, files: Mapping[str, str]) -> list[str]:
+    """Return the files that no longer hold what was recorded of them, or are gone."""
+    return [path for path, blob in files.items() if blob_of(root / path) != blob]
+
+
+def snapshot(stores: Stores, include: Iterable[str]) -> Snapshot:
+    """Keep the code as it is; once per process, HEAD and set of files: what a process imported it goes on with."""
+    return _snapshot(stores.code, stores.repository, stores.code.head(), tuple(sorted(include)))
+
+
+@functools.lru_cache(maxsize=16)
+def _snapshot(code: Repository, archive: Repository, _head: str | None, include: tuple[str, ...]) -> Snapshot:
+    taken = take_snapshot(code, include)
+    if code.common_dir != archive.common_dir:  # a DVC experiment's throw-away clone
+        ref = f"refs/runvault/code/{taken.commit}"
+        archive.git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(code.common_dir), f"{ref}:{ref}")
+    return taken
+
+
+def forget_snapshots() -> None:
+    """Take a new snapshot when one is asked for next: the entry is imported anew."""
+    _snapshot.cache_clear()
+
+
+def code_member(taken: Snapshot) -> dict[str, Json]:
+    """Return the manifest's `code`."""
+    return {"commit": taken.commit, "base": taken.base or None, "branch": taken.branch, "dirty": taken.dirty}

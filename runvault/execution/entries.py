@@ -1,0 +1,152 @@
+"""The function that a recipe calls: from ``FILE.py:function`` or ``module:function`` to the function itself."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from runvault.errors import ReplayError
+
+WRAPPED = "__runvault_entry__"  # what `record` leaves on the function it returns: the function as it was written
+
+_SYNTAX = re.compile(r"(?P<module>[^:]+):(?P<function>[A-Za-z_][A-Za-z0-9_.]*)")
+
+
+def load_entry(entry: str, root: Path) -> Callable[..., Any]:
+    """Import what an entry names and return its function, undecorated.
+
+    Parameters
+    ----------
+    entry : str
+        ``FILE.py:function``, the file relative to `root` or absolute, or ``module:function``.
+    root : Path
+        The root of the repository: first on ``sys.path`` from now on.
+
+    Raises
+    ------
+    ReplayError
+        There is no such file, module or function, or importing it raised.
+    """
+    parts = _SYNTAX.fullmatch(entry)
+    if parts is None:
+        raise ReplayError(f"{entry!r} is no entry", hint="write FILE.py:function or module:function")
+    _put_first(root)
+    name = parts["module"]
+    with _explained(entry):
+        module = _load_file(Path(name), root) if name.endswith(".py") else importlib.import_module(name)
+    return _function(module, parts["function"], entry)
+
+
+def forget_modules(root: Path) -> None:
+    """Forget every imported module that lies in the repository, so that what runs next is what its files hold now."""
+    for name in [name for name, _ in modules_in(root) if name != "__main__"]:
+        del sys.modules[name]
+
+
+def modules_in(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield name and file of each imported module whose source lies in the repository.
+
+    Left out are installed packages (a virtual environment may lie in the repository) and runvault itself.
+    """
+    root = root.resolve()
+    for name, module in list(sys.modules.items()):
+        path = _source_of(module)
+        if path is None or name.partition(".")[0] == "runvault" or not path.is_relative_to(root):
+            continue
+        if not {"site-packages", "dist-packages"}.intersection(path.parts):
+            yield name, path
+
+
+def entry_of(function: Callable[..., Any], root: Path) -> str | None:
+    """Return the entry that names a function, None where none can: a notebook's, a closure, a lambda."""
+    function = getattr(function, WRAPPED, function)
+    name = function.__qualname__
+    code = getattr(function, "__code__", None)
+    if code is None or "<" in name:
+        return None
+    path = Path(code.co_filename)
+    if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
+        return None
+    return f"{path.resolve().relative_to(root.resolve()).as_posix()}:{name}"
+
+
+def _source_of(module: ModuleType | None) -> Path | None:
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or not file.endswith(".py"):
+        return None
+    return Path(file).resolve()
+
+
+def _put_first(folder: Path) -> None:
+    text = str(folder)
+    if text in sys.path:
+        sys.path.remove(text)
+    sys.path.insert(0, text)
+
+
+def _load_file(path: Path, root: Path) -> ModuleType:
+    path = (path if path.is_absolute() else root / path).resolve()
+    if not path.is_file():
+        raise ReplayError(f"there is no file {str(path)!r}", hint="name the file from the root of the repository")
+    package = path.parent
+    while (package / "__init__.py").is_file():
+        package = package.parent
+    if package != path.parent:  # inside packages: under its dotted name, so that its relative imports work
+        if str(package) not in sys.path:
+            sys.path.insert(1, str(package))
+        return importlib.import_module(".".join(path.relative_to(package).with_suffix("").parts))
+    if str(path.parent) not in sys.path:  # a script finds what lies beside it
+        sys.path.insert(1, str(path.parent))
+    known = sys.modules.get(path.stem)
+    if known is not None and _source_of(known) == path:
+        return known
+    return _executed(path, path.stem if known is None else f"runvault_entry_{path.stem}")
+
+
+def _executed(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ReplayError(f"{str(path)!r} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _function(module: ModuleType, name: str, entry: str) -> Callable[..., Any]:
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        kind = "no" if found is None else f"a {type(found).__name__}, not a"
+        raise ReplayError(f"{entry!r}: there is {kind} function {name!r} in {module.__name__}")
+    function: Callable[..., Any] = getattr(found, WRAPPED, found)
+    return function
+
+
+@contextmanager
+def _explained(entry: str) -> Iterator[None]:
+    try:
+        yield
+    except ReplayError:
+        raise
+    except SyntaxError as error:
+        where = f"{Path(error.filename).name}, line {error.lineno}" if error.filename else "its source"
+        raise ReplayError(f"{entry!r} cannot be imported: {error.msg} ({where})") from error
+    except ModuleNotFoundError as error:
+        raise ReplayError(
+            f"{entry!r} cannot be imported: {error}", hint="is it installed, and named rightly?"
+        ) from error
+    except Exception as error:
+        raise ReplayError(f"{entry!r} cannot be imported: {type(error).__name__}: {error}") from error

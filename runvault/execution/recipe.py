@@ -1,0 +1,108 @@
+"""How a run is run again: the manifest's `recipe`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self, TypeAlias
+
+from runvault.errors import ReplayError
+from runvault.execution.series import WHOLE, Span
+
+Json: TypeAlias = Any
+
+FILE, FRAME, SERIES = "file", "frame", "series"
+FUNCTION = "function"
+COMMAND = "command"
+
+RECORD = "record one: 'runvault run FILE.py:function', or @runvault.record above the function"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input: where the recipe expects it, from the root of the repository, and what it held.
+
+    `path` is empty for what was passed in memory; `name` is the object's file name below ``data/``; `kind` is ``file``,
+    or ``frame`` or ``series`` for what was passed in memory.
+    """
+
+    path: str
+    md5: str
+    name: str
+    kind: str = FILE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A recipe; parameters, settings and seed stand in the config.
+
+    Attributes
+    ----------
+    kind : str
+        ``function`` or ``command``.
+    entry : str
+        ``FILE.py:function`` or ``module:function``; empty for a command.
+    inputs : mapping of str to Input
+        By the name of the argument.
+    seed_name : str or None
+        The argument that takes the seed, if there is one.
+    files : mapping of str to str
+        The repository's files that the entry imported, with the blob ids they had.
+    command, result : sequence of str, str
+        The program with its arguments, and the path at which it leaves its result.
+    span : Span
+        The window of time that the inputs were cut to.
+    stage : mapping or None
+        The DVC stage that the run was part of: ``name`` and ``file``.
+    """
+
+    kind: str
+    entry: str = ""
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    seed_name: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    result: str = ""
+    span: Span = WHOLE
+    stage: Mapping[str, str] | None = None
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the recipe as it stands in a manifest."""
+        members = asdict(self)
+        members["command"] = list(self.command)
+        members["span"] = asdict(self.span) if self.span else None
+        return members
+
+    @classmethod
+    def from_manifest(cls, manifest: Mapping[str, Json]) -> Self:
+        """Return the recipe of an archived run.
+
+        Raises
+        ------
+        ReplayError
+            It was saved without one, or with one that this version cannot follow.
+        """
+        members = manifest.get("recipe")
+        short = f"run {str(manifest['id'])[:8]}"
+        if not members:
+            raise ReplayError(f"{short} was saved without a recipe: nobody knows which function made it", hint=RECORD)
+        try:
+            return cls(
+                kind=_known(members["kind"]),
+                entry=str(members["entry"]),
+                inputs={name: Input(**each) for name, each in members["inputs"].items()},
+                seed_name=members.get("seed_name"),
+                files=dict(members.get("files") or {}),
+                command=tuple(map(str, members.get("command") or ())),
+                result=str(members.get("result") or ""),
+                span=Span(**(members.get("span") or {})),
+                stage=members.get("stage"),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ReplayError(f"the recipe of {short} cannot be followed: {error}") from error
+
+
+def _known(kind: Json) -> str:
+    if kind not in (FUNCTION, COMMAND):
+        raise ValueError(f"its kind is {kind!r}")
+    return str(kind)

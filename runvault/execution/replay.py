@@ -1,0 +1,361 @@
+"""Running an archived run again, in its own code and on its own data, and judging what comes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from runvault.archive.artifacts import read_tables
+from runvault.archive.changing import annotate_runs
+from runvault.archive.reading import Located, read_manifest
+from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
+from runvault.archive.saving import save_result
+from runvault.archive.stores import Stores
+from runvault.engines.result import Result
+from runvault.errors import ReplayError, RunvaultError
+from runvault.execution.child import ERROR, FILES
+from runvault.execution.overrides import NO_OVERRIDES, Overrides, apply
+from runvault.execution.parcels import read_parcel
+from runvault.execution.recipe import COMMAND, FILE, Input, Recipe
+from runvault.execution.run import input_of
+from runvault.execution.series import Span
+from runvault.model.annotations import Annotations, Replay
+from runvault.model.changes import diff_metrics, environment_changes
+from runvault.model.closeness import verdict as judge
+from runvault.model.ids import RunId
+from runvault.model.times import format_instant
+from runvault.model.trades import match_trades
+from runvault.stores.git.code import code_present, describe_code
+from runvault.stores.git.owncode import is_own_code
+from runvault.stores.git.worktrees import temporary_worktree
+
+Json: TypeAlias = Any
+Verdict: TypeAlias = Literal["exact", "close", "drift", "failed", "changed"]
+
+# What a child process keeps of our environment: where programs and caches are, how text is written, how many threads
+# a library starts. Credentials and the caller's own Python settings stay out.
+_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "TEMP", "TMP", "TZ", "SYSTEMROOT", "VIRTUAL_ENV")
+_OUR_HOME = Path(__file__).resolve().parents[2]
+_KEPT_PREFIXES = ("LC_", "NUMBA_", "OMP_", "OPENBLAS_", "MKL_", "XDG_CACHE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayRequest:
+    """What a caller says of a replay.
+
+    `at` is another commit of the code; `rtol` how near two results are that still count as close; `timeout_s` ends the
+    child; `trusted` says that code of others may run; `record` keeps the verdict with the run.
+    """
+
+    overrides: Overrides = NO_OVERRIDES
+    at: str | None = None
+    rtol: float | None = None
+    timeout_s: float | None = None
+    record: bool = False
+    trusted: bool = False
+    pickles: str = "auto"
+
+
+@dataclass(frozen=True)
+class ReplayOutcome:
+    """What came of a replay; `saved` is the new run that overrides made, or that `--at --record` archived."""
+
+    verdict: Verdict
+    of: RunId
+    metrics: Sequence[Mapping[str, Json]] = ()
+    reason: Sequence[str] = ()
+    saved: SaveOutcome | None = None
+    digest: str | None = None
+
+
+Ask: TypeAlias = Callable[[str], bool]
+"""Shows code of others and asks whether it may run."""
+
+
+def replay(
+    stores: Stores, located: Located, request: ReplayRequest, provide: Callable[[], Provenance], ask: Ask
+) -> ReplayOutcome:
+    """Run a run again.
+
+    Returns
+    -------
+    ReplayOutcome
+        Without overrides ``exact`` (an equal digest), ``close`` (the same orders, values within `rtol`), ``drift``, or
+        ``failed`` where the recipe raised; with overrides ``changed``, and the new run.
+
+    Raises
+    ------
+    ReplayError
+        The run has no recipe, its code or data is not here, its code is not yours and nobody said that it may run.
+    ConfigError
+        The recipe cannot take an override.
+    """
+    manifest = read_manifest(stores, located)
+    recipe = Recipe.from_manifest(manifest)
+    if recipe.kind == COMMAND:
+        raise ReplayError(f"run {located.id.short} was made by a command, which is not replayed yet")
+    commit = code_of(stores, manifest, request.at)
+    _require_trust(stores, commit, request.trusted, ask)
+    job = apply(request.overrides, recipe, manifest)
+    try:
+        with _ran(stores, commit, job, manifest, request) as (result, told):
+            if request.overrides:
+                return _archived_anew(stores, located, manifest, recipe, job, result, told, commit, request, provide)
+            outcome = _judged(stores, located, manifest, result, request, provide())
+    except ReplayError as error:
+        if request.overrides:
+            raise
+        outcome = ReplayOutcome("failed", located.id, reason=[error.message])
+    if request.record:
+        record_verdict(stores, outcome, commit, provide())
+    return outcome
+
+
+def code_of(stores: Stores, manifest: Mapping[str, Json], at: str | None) -> str:
+    """Return the commit to run; ReplayError where the archive names none, or it is not here."""
+    short = f"run {str(manifest['id'])[:8]}"
+    if at is not None:
+        commit = stores.reader.resolve_commit(at)
+        if commit is None:
+            raise ReplayError(f"there is no commit {at!r} here")
+        return commit
+    recorded = (manifest.get("code") or {}).get("commit")
+    if not recorded:
+        raise ReplayError(f"the code of {short} was not recorded", hint="name a commit with --at")
+    if not code_present(stores.repository, recorded):
+        hint = f"fetch it: git fetch origin refs/runvault/code/{recorded}:refs/runvault/code/{recorded}"
+        raise ReplayError(f"the code of {short}, commit {recorded[:12]}, is not here", hint=hint)
+    return str(recorded)
+
+
+def _require_trust(stores: Stores, commit: str, trusted: bool, ask: Ask) -> None:
+    if trusted or is_own_code(stores.repository, commit):
+        return
+    if not ask(describe_code(stores.repository, commit)):
+        raise ReplayError(f"commit {commit[:12]} is not your code, and it was not run", hint="--trust-code runs it")
+
+
+@contextmanager
+def _ran(
+    stores: Stores, commit: str, job: Mapping[str, Json], manifest: Mapping[str, Json], request: ReplayRequest
+) -> Iterator[tuple[Result, Mapping[str, Json]]]:
+    """Yield the result of the recipe in a worktree of its own, and what the child tells of it."""
+    with (
+        temporary_worktree(stores.repository, commit) as tree,
+        tempfile.TemporaryDirectory(prefix="runvault-replay-") as folder,
+    ):
+        out = Path(folder) / "out"
+        out.mkdir()
+        recorded = {name: Input(**each) for name, each in job["inputs"].items()}
+        inputs = {
+            name: (str(place_input(stores, each, tree, Path(folder))), each.kind) for name, each in recorded.items()
+        }
+        inputs |= {name: (str(path.resolve()), FILE) for name, path in request.overrides.data.items()}
+        document = {**job, "root": str(tree), "inputs": inputs, "dump": request.pickles != "none"}
+        document["backend"] = (manifest.get("environment") or {}).get("backend")
+        (Path(folder) / "job.json").write_text(json.dumps(document), "utf-8")
+        run_child(tree, Path(folder) / "job.json", out, request.timeout_s)
+        yield read_parcel(out), json.loads((out / FILES).read_text("utf-8"))
+
+
+def place_input(stores: Stores, given: Input, tree: Path, folder: Path) -> Path:
+    """Put a recorded input where the recipe expects it, inside the worktree; elsewhere beside it. Return its path."""
+    try:
+        content = stores.objects.get(given.md5)
+    except RunvaultError as error:
+        raise ReplayError(f"the input {given.path or given.name} is not here: {error.message}", error.hint) from error
+    inside = given.path and not Path(given.path).is_absolute() and ".." not in Path(given.path).parts
+    path = tree / given.path if inside else folder / "inputs" / given.md5[:8] / (Path(given.path).name or given.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if given.md5.endswith(".dir"):
+        _place_folder(stores, content, path)
+    else:
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
+    return path
+
+
+def _place_folder(stores: Stores, listing: bytes, path: Path) -> None:
+    for entry in json.loads(listing):
+        relative = Path(entry["relpath"])
+        if relative.is_absolute() or ".." in relative.parts:
+            raise ReplayError(f"an input folder holds a file at {entry['relpath']!a}")
+        file = path / relative
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(stores.objects.get(entry["md5"]))
+
+
+def run_child(tree: Path, job: Path, out: Path, timeout_s: float | None) -> None:
+    """Run the child process to its end, in a session of its own that is ended whole; ReplayError where it fails."""
+    environment = {
+        name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    }
+    # Found where this process found it, and after everything installed: the worktree may hold a runvault of its own.
+    environment |= {"RUNVAULT_DISABLED": "1", "PYTHONPATH": str(_OUR_HOME)}
+    argv = [sys.executable, "-P", "-m", "runvault.execution.child", str(job), str(out)]
+    log = out / "output.txt"
+    with log.open("wb") as sink:
+        child = subprocess.Popen(
+            argv, cwd=tree, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+        )
+        try:
+            status = child.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise ReplayError(f"the recipe did not end within {timeout_s:g} s", "give it longer: --timeout") from error
+        finally:
+            _end(child)
+    if status:
+        raise _failure(out, status, log.read_text("utf-8", "replace"))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child and all that it started."""
+    if child.poll() is None or sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL) if sys.platform != "win32" else child.kill()
+    child.wait()
+
+
+def _failure(out: Path, status: int, output: str) -> RunvaultError:
+    if (out / ERROR).is_file():
+        told = json.loads((out / ERROR).read_text("utf-8"))
+        return ReplayError(told["message"], told["hint"])
+    last = output.strip().splitlines()[-1:] or [f"exit status {status}"]
+    return ReplayError(f"the recipe ended with status {status}: {last[0][:300]}")
+
+
+def _judged(
+    stores: Stores,
+    located: Located,
+    manifest: Mapping[str, Json],
+    result: Result,
+    request: ReplayRequest,
+    provenance: Provenance,
+) -> ReplayOutcome:
+    if result.digest == manifest["results_digest"]:
+        return ReplayOutcome("exact", located.id, digest=result.digest)
+    recorded = read_tables(stores.objects, manifest, missing_ok=True)
+    metrics = diff_metrics(manifest["metrics"], result.metrics)
+    verdict = judge(recorded, result.tables, manifest["metrics"], result.metrics)
+    if verdict == "drift" and request.rtol is not None and _within(manifest["metrics"], result.metrics, request.rtol):
+        verdict = "close"
+    reason = [*_first_trade(recorded, result), *_causes(manifest, result, request, provenance)]
+    return ReplayOutcome(verdict, located.id, metrics, reason, digest=result.digest)
+
+
+def _within(a: Mapping[str, Json], b: Mapping[str, Json], rtol: float) -> bool:
+    return a.keys() == b.keys() and all(
+        a[name] == b[name]
+        or (a[name] is not None and b[name] is not None and abs(a[name] - b[name]) <= rtol * max(abs(a[name]), 1e-300))
+        for name in a
+    )
+
+
+def _first_trade(recorded: Mapping[str, Any], result: Result) -> list[str]:
+    """Return a line about the first trade that differs, where both runs' trades are at hand."""
+    name = "trades.parquet"
+    if name not in recorded or name not in result.tables:
+        return []
+    changes = match_trades(recorded[name], result.tables[name])
+    first = next((row for row in changes.rows if row.kind != "same"), None)
+    if first is None:
+        return []
+    table, row = (changes.a, first.a) if first.a is not None else (changes.b, first.b)
+    bar, price = table.columns["entry_bar"][row], table.columns["entry_price"][row]
+    what = {"changed": f"differs in {', '.join(first.fields)}", "only_a": "is gone", "only_b": "is new"}[first.kind]
+    return [f"the first trade that differs enters at bar {bar}, price {price:g}: it {what}"]
+
+
+def _causes(manifest: Mapping[str, Json], result: Result, request: ReplayRequest, provenance: Provenance) -> list[str]:
+    """Return lines on what differs between then and now in code, data and packages."""
+    lines = [] if request.at is None else [f"the code is that of {request.at}, not of the run"]
+    now = {
+        **manifest,
+        "environment": {
+            **provenance.environment,
+            "packages": {**provenance.environment.get("packages", {}), **result.packages},
+            "backend": result.backend,
+        },
+    }
+    lines += [
+        f"{change.path}: {change.old} then, {change.new} now"
+        for change in environment_changes(manifest, now)
+        if change.kind == "changed"
+    ]
+    return lines or ["code, data and packages are those recorded: something else decides the outcome, such as a clock"]
+
+
+def _archived_anew(
+    stores: Stores,
+    located: Located,
+    manifest: Mapping[str, Json],
+    recipe: Recipe,
+    job: Mapping[str, Json],
+    result: Result,
+    told: Mapping[str, Json],
+    commit: str,
+    request: ReplayRequest,
+    provide: Callable[[], Provenance],
+) -> ReplayOutcome:
+    """Archive what overrides made, as a run of its own."""
+    root = (stores.repository.work_tree or stores.repository.common_dir).resolve()
+    inputs = dict(recipe.inputs)
+    for name, path in request.overrides.data.items():
+        inputs[name] = input_of(stores, path, root)
+    changed = replace(recipe, inputs=inputs, files=told["files"], span=Span(**job["span"]))
+    source = located.commit or _brought(stores, located)
+    with tempfile.TemporaryDirectory(
+        prefix="runvault-inputs-"
+    ) as folder:  # what the child was given, it may have changed
+        outside = {name: replace(each, path="") for name, each in inputs.items()}
+        files = {name: place_input(stores, each, Path(folder), Path(folder)) for name, each in outside.items()}
+        save = SaveRequest(
+            strategy=manifest["config"]["strategy"],
+            params=told["params"],
+            settings=job["settings"],
+            data={name: path for name, path in files.items() if inputs[name].path},
+            kept={name: path for name, path in files.items() if not inputs[name].path},
+            seed=job["seed"],
+            pickles=request.pickles,
+            recipe=changed.to_dict(),
+            lineage={"replay_of": f"{located.id}@{source}"},
+            kind="replay",
+            duration_s=told["duration_s"],
+        )
+        code = {**(manifest.get("code") or {}), "commit": commit}
+        saved = save_result(stores, result, save, replace(provide(), code=code))
+    return ReplayOutcome(
+        "changed", located.id, diff_metrics(manifest["metrics"], result.metrics), saved=saved, digest=result.digest
+    )
+
+
+def _brought(stores: Stores, located: Located) -> str:
+    members = stores.catalog().run(stores.repository.ref, str(located.id))
+    return str(members["commit"]) if members else stores.require_tip()
+
+
+def record_verdict(stores: Stores, outcome: ReplayOutcome, commit: str, provenance: Provenance) -> None:
+    """Keep a verdict in the run's annotations: who, when, in which code and environment."""
+    if outcome.verdict == "changed":
+        return
+    entry = Replay(
+        at=format_instant(provenance.now),
+        by=provenance.author,
+        code=commit,
+        environment=dict(provenance.environment),
+        verdict=outcome.verdict,
+    )
+
+    def change(annotations: Annotations, _at: str) -> Annotations:
+        return annotations.with_replay(entry)
+
+    annotate_runs(stores, [outcome.of], change, f"Replay of {outcome.of.short}: {outcome.verdict}", provenance)

@@ -1,0 +1,259 @@
+"""Running an entry and archiving what it returns, unless that is archived from equal code already."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from runvault.archive.changing import annotate_runs
+from runvault.archive.compose import annotate, one_line
+from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
+from runvault.archive.saving import save_result
+from runvault.archive.stores import Stores
+from runvault.errors import ConfigError, ReplayError, VaultNotFoundError
+from runvault.execution.calls import Call, Ran, bind, name_of
+from runvault.execution.code import code_member, forget_snapshots, imported_files, snapshot
+from runvault.execution.entries import forget_modules, load_entry
+from runvault.execution.known import find_known
+from runvault.execution.pipelines import current_stage
+from runvault.execution.recipe import FRAME, FUNCTION, SERIES, Input, Recipe
+from runvault.execution.series import WHOLE, Span, cut, read_input
+from runvault.model.annotations import Annotations
+from runvault.model.canonical import normalise, refuse_credentials
+from runvault.model.ids import RunId
+from runvault.stores.git.snapshots import Snapshot
+
+Json: TypeAlias = Any
+Provide: TypeAlias = Callable[[], Provenance]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What a caller says of a run.
+
+    `data` are the input files by argument; `force` runs what is archived already, `require_clean` refuses code with
+    uncommitted changes. `span` cuts the inputs that are time series.
+    """
+
+    strategy: str | None = None
+    params: Mapping[str, Json] = field(default_factory=dict)
+    settings: Mapping[str, Json] = field(default_factory=dict)
+    data: Mapping[str, Path] = field(default_factory=dict)
+    seed: int = 0
+    tags: Sequence[str] = ()
+    note: str = ""
+    pickles: str = "auto"
+    allow: Sequence[str] = ()
+    force: bool = False
+    require_clean: bool = False
+    span: Span = WHOLE
+    lineage: Mapping[str, Json] = field(default_factory=dict)
+    kind: str = "save"
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What became of a run.
+
+    `ran` is what the call gave, None where an equal run was archived already and nothing was computed; `left_out` are
+    the files that the snapshot of the code does not hold.
+    """
+
+    saved: SaveOutcome
+    ran: Ran | None = None
+    left_out: Sequence[str] = ()
+
+
+def run_entry(stores: Stores, entry: str, request: RunRequest, provide: Provide) -> RunOutcome:
+    """Import an entry, call it and archive what it returns.
+
+    Parameters
+    ----------
+    entry : str
+        ``FILE.py:function``, from the current folder or the repository's root, or ``module:function``.
+    provide : callable
+        Says who saves, when and in which environment; asked once the result is there.
+
+    Raises
+    ------
+    ReplayError
+        The entry cannot be imported or called, or returns no result.
+    ConfigError
+        The entry does not take what was said; or the code has uncommitted changes and `require_clean` was said.
+    """
+    root = work_tree_of(stores)
+    forget_modules(root)
+    forget_snapshots()
+    entry = from_root(entry, root)
+    function = load_entry(entry, root)
+    inputs = {name: read_input(path) for name, path in request.data.items()}
+    return run_function(stores, function, entry, inputs, request, provide)
+
+
+def run_function(
+    stores: Stores,
+    function: Callable[..., Any],
+    entry: str | None,
+    inputs: Mapping[str, Any],
+    request: RunRequest,
+    provide: Provide,
+) -> RunOutcome:
+    """Call a function and archive what it returns.
+
+    Parameters
+    ----------
+    entry : str or None
+        What names the function in a recipe; None where nothing can, as in a notebook: then there is no recipe.
+    inputs : mapping
+        What the function is given for its inputs, as they were read; `request.data` has the files of those that are
+        files.
+    """
+    call = bind(
+        function,
+        params=request.params,
+        settings=request.settings,
+        inputs={name: cut(value, request.span) for name, value in inputs.items()},
+        seed=request.seed,
+    )
+    strategy = request.strategy or name_of(function).rpartition(".")[2]
+    params, settings = _checked(call, request)
+    root = work_tree_of(stores)
+    with ExitStack() as stack:
+        kept = stack.enter_context(_in_files({n: v for n, v in inputs.items() if n not in request.data}))
+        recipe = _recipe(stores, entry, call, {**request.data, **kept}, request, root) if entry else None
+        save = SaveRequest(
+            strategy=strategy,
+            params=params,
+            settings=settings,
+            data=request.data,
+            seed=request.seed,
+            tags=request.tags,
+            note=request.note,
+            pickles=request.pickles,
+            allow=request.allow,
+            recipe=None if recipe is None else recipe.to_dict(),
+            kept=kept,
+            lineage=request.lineage,
+            kind=request.kind,
+        )
+        if recipe is not None and not request.force:
+            known = find_known(stores, save, recipe, root)
+            if known is not None:
+                return RunOutcome(_annotated(stores, known, save, provide()))
+        taken = snapshot(stores, imported_files(root))
+        refuse_dirty(taken, required=request.require_clean)
+        ran = call.run()
+        if recipe is not None:
+            files = imported_files(root)
+            if files.keys() - recipe.files.keys():  # imported while it ran
+                taken = snapshot(stores, files)
+            save = replace(save, recipe=replace(recipe, files=files).to_dict())
+        provenance = replace(provide(), code=code_member(taken))
+        saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance)
+        return RunOutcome(saved, ran, taken.left_out)
+
+
+def _annotated(stores: Stores, run: RunId, save: SaveRequest, provenance: Provenance) -> SaveOutcome:
+    """Add the tags and the note of a request to the run that is archived already, as saving it again would."""
+    commit = None
+    if save.tags or save.note:
+        subject = f"Annotate {one_line(save.strategy, 60)} {run.short}"
+        change = partial(_with_words, save=save, provenance=provenance)
+        commit = annotate_runs(stores, [run], change, subject, provenance)
+    return SaveOutcome(str(run), commit or stores.require_tip(), created=False)
+
+
+def _with_words(annotations: Annotations, at: str, *, save: SaveRequest, provenance: Provenance) -> Annotations:
+    return annotate(annotations, save, provenance, at)
+
+
+def refuse_dirty(taken: Snapshot, *, required: bool) -> None:
+    """Raise ConfigError where the code has uncommitted changes and clean code was asked for."""
+    if required and taken.dirty:
+        raise ConfigError("the code has uncommitted changes", hint="commit them, or run without --require-clean")
+
+
+def work_tree_of(stores: Stores) -> Path:
+    """Return the root of the checkout whose code is run; VaultNotFoundError in a bare repository."""
+    root = stores.code.work_tree
+    if root is None:
+        raise VaultNotFoundError("a bare repository has no code to run", hint="clone it, and run there")
+    return root.resolve()
+
+
+def from_root(entry: str, root: Path) -> str:
+    """Return an entry with its file named from the root of the repository, wherever the caller stands."""
+    file, colon, function = entry.rpartition(":")
+    if not colon or not file.endswith(".py"):
+        return entry
+    for base in (Path.cwd(), root):
+        path = (base / file).resolve()
+        if path.is_file():
+            if not path.is_relative_to(root):
+                raise ReplayError(f"{str(path)!r} is not in the repository {str(root)!r}: nobody could run it again")
+            return f"{path.relative_to(root).as_posix()}:{function}"
+    return entry
+
+
+def path_from_root(path: Path, root: Path) -> str:
+    """Return a path as a recipe names it: from the root of the repository where it lies in it, else absolute."""
+    path = path.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def _checked(call: Call, request: RunRequest) -> tuple[dict[str, Json], dict[str, Json]]:
+    """Return parameters and settings in their canonical form: what has none is refused before anything is computed."""
+    params, settings = normalise(dict(call.params), "params"), normalise(dict(call.settings), "settings")
+    refuse_credentials({"params": params, "settings": settings}, request.allow)
+    return params, settings
+
+
+def _recipe(
+    stores: Stores, entry: str, call: Call, files: Mapping[str, Path], request: RunRequest, root: Path
+) -> Recipe:
+    in_memory = files.keys() - request.data.keys()
+    return Recipe(
+        kind=FUNCTION,
+        entry=entry,
+        inputs={name: input_of(stores, path, root, in_memory=name in in_memory) for name, path in files.items()},
+        seed_name=call.seed_name,
+        files=imported_files(root),
+        span=request.span,
+        stage=current_stage(root),
+    )
+
+
+def input_of(stores: Stores, path: Path, root: Path, *, in_memory: bool = False) -> Input:
+    """Fingerprint an input, keep its content, and return what a recipe says of it."""
+    if not path.exists():
+        raise ConfigError(f"there is no input {str(path)!r}")
+    stored = stores.objects.put_file(path)
+    name = stored.md5 if path.is_dir() else f"{stored.md5}{path.suffix}"
+    if in_memory:
+        return Input("", stored.md5, name, SERIES if path.suffixes[-2:-1] == [f".{SERIES}"] else FRAME)
+    return Input(path_from_root(path, root), stored.md5, name)
+
+
+@contextmanager
+def _in_files(frames: Mapping[str, Any]) -> Iterator[dict[str, Path]]:
+    """Write frames that were passed in memory to files, so that a replay has them."""
+    if not frames:
+        yield {}
+        return
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory(prefix="runvault-inputs-") as folder:
+        kept = {}
+        for name, value in frames.items():
+            frame = value.to_frame() if isinstance(value, pd.Series) else value
+            if not isinstance(frame, pd.DataFrame):
+                raise ConfigError(f"{name} is a {type(value).__name__}, no input", hint="give a frame or a path")
+            path = Path(folder) / f"{name}.{SERIES if isinstance(value, pd.Series) else FRAME}.parquet"
+            frame.to_parquet(path)
+            kept[name] = path
+        yield kept

@@ -1,0 +1,140 @@
+"""Inputs: files read by their extension, and windows of time cut out of those that are time series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runvault.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OHLCV = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+
+
+@dataclass(frozen=True)
+class Span:
+    """The window of time asked for: first and last moment, both included, and the length of a bar; None is "as is"."""
+
+    start: str | None = None
+    end: str | None = None
+    interval: str | None = None
+
+    def __bool__(self) -> bool:
+        return any((self.start, self.end, self.interval))
+
+
+WHOLE = Span()
+
+
+def read_input(path: Path) -> Any:
+    """Return an input as an entry is given it: a frame for Parquet, CSV and Feather, else the path.
+
+    Columns of a CSV whose every text is an ISO 8601 date or time become times; nothing else is guessed.
+
+    Raises
+    ------
+    ConfigError
+        The file is not there, or not what its extension says.
+    """
+    if not path.exists():
+        raise ConfigError(f"there is no input {str(path)!r}")
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix not in (".parquet", ".csv", ".feather"):
+        return path
+    import pandas as pd
+
+    try:
+        if suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_feather(path) if suffix == ".feather" else _with_times(pd.read_csv(path))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def _with_times(frame: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    for name in frame.columns:
+        column = frame[name]
+        if len(column) and pd.api.types.is_string_dtype(column.dtype) and str(column.iloc[0])[:4].isdigit():
+            try:
+                frame[name] = pd.to_datetime(column, format="ISO8601")
+            except (ValueError, TypeError):
+                continue
+    return frame
+
+
+def time_of(value: Any) -> str | None:
+    """Return where a value's times are: ``""`` for its index, else a column; None where it is no time series.
+
+    An input whose index is datetime, or that has exactly one datetime column, is a time series.
+    """
+    import pandas as pd
+
+    if not isinstance(value, (pd.DataFrame, pd.Series)):
+        return None
+    if isinstance(value.index, pd.DatetimeIndex):
+        return ""
+    if isinstance(value, pd.Series):
+        return None
+    times = [name for name in value.columns if pd.api.types.is_datetime64_any_dtype(value[name].dtype)]
+    return times[0] if len(times) == 1 else None
+
+
+def cut(value: Any, span: Span) -> Any:
+    """Return the part of a time series that `span` names, resampled where it names an interval.
+
+    Both ends are included; a date as the end means all of that day. Bars are resampled by pandas' own rules, labelled
+    and closed on the left: open first, high max, low min, close last, volume sum, any other column its last value.
+    """
+    where = time_of(value)
+    if where is None or not span:
+        return value
+    times = value.index if where == "" else value[where]
+    kept = value[_within(times, span)]
+    return _resampled(kept, where, span.interval) if span.interval else kept
+
+
+def _within(times: Any, span: Span) -> Any:
+    import numpy as np
+
+    mask = np.ones(len(times), dtype=bool)
+    if span.start:
+        mask &= np.asarray(times >= _moment(span.start, times))
+    if span.end:
+        mask &= np.asarray(times <= _moment(span.end, times, end=True))
+    return mask
+
+
+def _moment(text: str, times: Any, *, end: bool = False) -> Any:
+    import pandas as pd
+
+    try:
+        moment = pd.Timestamp(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no date or time", hint="write 2024-05-01 or 2024-05-01T09:30:00") from error
+    if end and len(text.strip()) <= len("2024-05-01"):
+        moment += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
+    zone = times.dtype.tz if hasattr(times.dtype, "tz") else None
+    if zone is None:
+        return moment if moment.tzinfo is None else moment.tz_convert("UTC").tz_localize(None)
+    return moment.tz_localize(zone) if moment.tzinfo is None else moment.tz_convert(zone)
+
+
+def _resampled(value: Any, where: str, interval: str) -> Any:
+    import pandas as pd
+
+    indexed = value if where == "" else value.set_index(where)
+    try:
+        bars = indexed.resample(interval)
+    except ValueError as error:
+        raise ConfigError(f"{interval!r} is no interval", hint="write 1h, 1D or 1W, as pandas does") from error
+    if isinstance(indexed, pd.Series):
+        made = bars.last()
+    else:
+        made = bars.agg({name: OHLCV.get(str(name).lower(), "last") for name in indexed.columns})
+    made = made.dropna(how="all")
+    return made if where == "" else made.reset_index()

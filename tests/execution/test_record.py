@@ -1,0 +1,115 @@
+"""The decorator and the context that archive from inside a program."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import runvault as rv
+
+pytestmark = pytest.mark.engine
+
+RECORDED = """
+from pathlib import Path
+
+import vectorbt as vbt
+
+import runvault as rv
+
+CALLS = []
+
+
+@rv.record(strategy="dual_sma", tags=["recorded"])
+def backtest(prices, fast: int, slow: int = 8, seed: int = 0):
+    CALLS.append(fast)
+    close = prices if prices.ndim == 1 else prices.set_index("date")["close"]
+    above = close.rolling(fast).mean() > close.rolling(slow).mean()
+    return vbt.Portfolio.from_signals(close, above, ~above, freq="1D")
+
+
+@rv.record(data={"prices": "data/prices.csv"}, save=False)
+def off(prices, fast: int = 2):
+    return prices
+
+
+@rv.record(data={"prices": "data/prices.csv"})
+def by_file(prices, fast: int = 2):
+    return vbt.Portfolio.from_holding(prices.set_index("date")["close"], freq="1D")
+"""
+
+
+@pytest.fixture
+def recorded(here: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    (here / "strategy.py").write_text(RECORDED)
+    monkeypatch.syspath_prepend(str(here))
+    importlib.invalidate_caches()
+    return importlib.import_module("strategy")
+
+
+def close_of(here: Path) -> pd.Series:
+    frame = pd.read_csv(here / "data" / "prices.csv", parse_dates=["date"])
+    return frame.set_index("date")["close"]
+
+
+def test_a_call_is_archived_and_its_portfolio_given_back(vault: rv.Vault, recorded, here: Path) -> None:
+    portfolio = recorded.backtest(close_of(here), 3, seed=4)
+
+    run = recorded.backtest.saved.run
+    assert portfolio.total_return() == run.metrics["total_return"]
+    assert (run.strategy, run.params, run.to_dict()["seed"]) == ("dual_sma", {"fast": 3, "slow": 8}, 4)
+    assert run.tags == ["recorded"]
+
+
+def test_an_equal_call_does_not_run_again(vault: rv.Vault, recorded, here: Path) -> None:
+    first = recorded.backtest(close_of(here), 3)
+    again = recorded.backtest(close_of(here), fast=3)
+
+    assert recorded.CALLS == [3]
+    assert again.total_return() == first.total_return()
+    assert vault.count() == 1
+
+
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_what_was_passed_in_memory_replays_exactly(vault: rv.Vault, recorded, here: Path, as_frame: bool) -> None:
+    close = close_of(here)
+    recorded.backtest(close.reset_index() if as_frame else close, 3)
+
+    assert vault.replay(recorded.backtest.saved.run).verdict == "exact"
+
+
+def test_a_named_file_is_read_and_replays_exactly(vault: rv.Vault, recorded, here: Path) -> None:
+    recorded.by_file(fast=3)
+
+    run = recorded.by_file.saved.run
+    assert run.manifest["recipe"]["inputs"]["prices"]["path"] == "data/prices.csv"
+    assert recorded.by_file(Path("data/prices.csv"), 3) is not None
+    assert vault.count() == 1
+    assert vault.replay(run).verdict == "exact"
+
+
+def test_recording_can_be_switched_off(vault: rv.Vault, recorded, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert recorded.off("as given") == "as given"
+    monkeypatch.setenv("RUNVAULT_DISABLED", "1")
+    recorded.backtest(close_of(here), 3)
+    assert vault.count() == 0
+
+
+def test_every_portfolio_built_inside_is_archived(vault: rv.Vault, here: Path) -> None:
+    import vectorbt as vbt
+
+    close = close_of(here)
+    constructor = vbt.Portfolio.from_holding.__func__
+    with rv.autosave(strategy="try_out", params={"version": 2}) as saved:
+        vbt.Portfolio.from_holding(close, init_cash=500, freq="1D")
+        vbt.Portfolio.from_signals(close, close > 100, close < 100, freq="1D")
+
+    assert [each.run.params for each in saved] == [
+        {"init_cash": 500, "freq": "1D", "version": 2},
+        {"freq": "1D", "version": 2},
+    ]
+    assert vbt.Portfolio.from_holding.__func__ is constructor
+    vbt.Portfolio.from_holding(close, freq="1D")
+    assert vault.count() == 2

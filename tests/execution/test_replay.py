@@ -1,0 +1,219 @@
+"""Running archived runs again: verdicts, overrides, where the code and the data come from, what is cleaned up."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from machine import git
+
+import runvault as rv
+from runvault.cli.main import run as program
+
+pytestmark = pytest.mark.engine
+
+DATA = {"prices": "data/prices.csv"}
+
+
+@pytest.fixture
+def saved(vault: rv.Vault) -> rv.Saved:
+    return vault.run("strategy.py:backtest", data=DATA, params={"fast": 3}, tags=["golden"])
+
+
+def test_a_dirty_tree_that_was_cleaned_away_replays_exactly(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
+    (here / "smoothing.py").unlink()
+    (here / "strategy.py").write_text("raise SystemExit('the working tree is not what is run')\n")
+    shutil.rmtree(here / "data")
+
+    replayed = vault.replay(saved.run)
+
+    assert (replayed.verdict, list(replayed.metrics), replayed.run) == ("exact", [], None)
+    assert git(here, "worktree", "list").count("\n") == 1
+    assert vault.count() == 1
+
+
+def test_a_random_run_replays_exactly_by_its_seed(vault: rv.Vault) -> None:
+    saved = vault.run("strategy.py:random", data=DATA, params={"n": 3}, seed=11)
+    assert vault.replay(saved.run).verdict == "exact"
+
+
+def test_overrides_make_a_new_run_that_names_the_old_one(vault: rv.Vault, saved: rv.Saved) -> None:
+    replayed = vault.replay(saved.run, set={"params.fast": 4}, start="2020-01-11", end="2020-02-10")
+
+    assert replayed.verdict == "changed"
+    assert replayed.run is not None
+    assert replayed.run.params == {"fast": 4, "slow": 8}
+    assert (replayed.run.to_dict()["start"], replayed.run.to_dict()["end"]) == ("2020-01-11", "2020-02-10")
+    assert replayed.run.manifest["lineage"]["replay_of"] == f"{saved.id}@{saved.run.to_dict()['commit']}"
+    assert vault.replay(replayed.run).verdict == "exact"
+
+
+def test_cash_is_the_parameter_where_there_is_one_else_the_setting(vault: rv.Vault) -> None:
+    parameter = vault.run("strategy.py:cash", data=DATA)
+    setting = vault.run("strategy.py:holding", data=DATA)
+
+    by_parameter = vault.replay(parameter.run, cash=500).run
+    by_setting = vault.replay(setting.run, cash=500).run
+
+    assert by_parameter is not None
+    assert by_setting is not None
+    assert by_parameter.params == {"init_cash": 500}
+    assert by_setting.settings == {"init_cash": 500}
+    assert by_parameter.metrics["start_value"] == by_setting.metrics["start_value"] == 500
+
+
+def test_another_input_makes_a_new_run(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
+    other = here / "data" / "other.csv"
+    frame = pd.read_csv(here / "data" / "prices.csv")
+    frame["close"] *= 2
+    frame.to_csv(other, index=False)
+
+    replayed = vault.replay(saved.run, data={"prices": other})
+
+    assert replayed.run is not None
+    recipe = replayed.run.manifest["recipe"]
+    assert recipe["inputs"]["prices"]["path"] == "data/other.csv"
+    assert replayed.run.manifest["config"]["data"]["prices"]["md5"] == recipe["inputs"]["prices"]["md5"]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"set": {"params.slwo": 9}}, "cannot take 'params.slwo'"),
+        ({"set": {"fast": 9}}, "cannot take 'fast'"),
+        ({"data": {"volume": "x.csv"}}, "no input 'volume'"),
+        ({"colour": "red"}, "takes no 'colour'"),
+    ],
+)
+def test_what_a_recipe_cannot_take_is_refused_with_what_it_can(
+    vault: rv.Vault, saved: rv.Saved, said: dict[str, object], words: str
+) -> None:
+    with pytest.raises(rv.ConfigError, match=words) as caught:
+        vault.replay(saved.run, **said)
+    assert caught.value.hint
+
+
+def test_a_setting_that_nothing_takes_is_refused(vault: rv.Vault, saved: rv.Saved) -> None:
+    with pytest.raises(rv.ReplayError, match="nothing takes the setting 'universe'"):
+        vault.replay(saved.run, set={"settings.universe": "x"})
+
+
+def test_drift_names_metrics_trade_and_cause(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
+    (here / "smoothing.py").write_text("def mean(close, bars):\n    return close.rolling(bars + 1).mean()\n")
+    git(here, "add", "smoothing.py")
+    git(here, "commit", "--quiet", "--message", "smoothing: one bar more")
+
+    replayed = vault.replay(saved.run, at="HEAD")
+
+    assert replayed.verdict == "drift"
+    assert {"name", "a", "b", "delta"} == set(replayed.metrics[0])
+    assert any("first trade that differs" in line for line in replayed.reason)
+    assert any("HEAD" in line for line in replayed.reason)
+    assert vault.count() == 1
+
+
+def test_a_recipe_that_fails_says_so(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
+    (here / "strategy.py").write_text("def backtest(prices, fast, slow, seed):\n    raise OSError('no feed')\n")
+    git(here, "commit", "--quiet", "--all", "--message", "strategy: broken")
+
+    replayed = vault.replay(saved.run, at="HEAD")
+
+    assert replayed.verdict == "failed"
+    assert "raised OSError: no feed" in replayed.reason[0]
+
+
+def test_a_run_without_a_recipe_says_how_to_record_one(vault: rv.Vault, saved: rv.Saved) -> None:
+    plain = vault.save(saved.run.portfolio(), strategy="by_hand")
+    with pytest.raises(rv.ReplayError, match="without a recipe") as caught:
+        vault.replay(plain.run)
+    assert "runvault run" in str(caught.value.hint)
+
+
+def test_a_timeout_ends_the_child_and_takes_the_worktree_away(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
+    (here / "strategy.py").write_text(
+        "import pathlib, os, time\n\n\ndef backtest(prices, fast, slow, seed):\n"
+        f"    pathlib.Path({str(here.parent / 'pid')!r}).write_text(str(os.getpid()))\n    time.sleep(600)\n"
+    )
+    git(here, "commit", "--quiet", "--all", "--message", "strategy: endless")
+
+    started = time.monotonic()
+    replayed = vault.replay(saved.run, at="HEAD", timeout=20)
+
+    assert time.monotonic() - started < 60
+    assert replayed.verdict == "failed"
+    assert "did not end within 20 s" in replayed.reason[0]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((here.parent / "pid").read_text()), 0)
+    assert git(here, "worktree", "list").count("\n") == 1
+
+
+def test_verdicts_can_be_kept_in_the_ledger(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
+    vault.replay(saved.run, record=True)
+
+    path = f"{vault.branch}:runs/{saved.id[:2]}/{saved.id}/annotations.json"
+    ledger = json.loads(git(here, "show", path))["replays"]
+    assert [each["verdict"] for each in ledger] == ["exact"]
+    assert ledger[0]["code"] == saved.run.manifest["code"]["commit"]
+    assert ledger[0]["by"] == "Ada Quant <ada@example.org>"
+    assert vault.get(saved.id).to_dict()["revision"] == 1
+
+
+def test_a_fresh_clone_replays_once_branch_code_and_data_are_there(
+    vault: rv.Vault, saved: rv.Saved, here: Path, tmp_path: Path
+) -> None:
+    code = saved.run.manifest["code"]["commit"]
+    bare, clone = tmp_path / "bare.git", tmp_path / "clone"
+    git(here, "clone", "--quiet", "--bare", "--no-local", str(here), str(bare))
+    git(here, "push", "--quiet", str(bare), "runvault", f"refs/runvault/code/{code}")
+    git(here, "clone", "--quiet", "--no-local", str(bare), str(clone))
+    git(clone, "branch", "--quiet", "runvault", "origin/runvault")
+    elsewhere = rv.open(clone)
+    with pytest.raises(rv.ReplayError, match="is not here") as caught:
+        elsewhere.replay(saved.id, trust_code=True)
+    git(clone, *str(caught.value.hint).removeprefix("fetch it: git ").split())
+    shutil.copytree(here / ".git" / "runvault" / "keep", clone / ".git" / "runvault" / "keep")
+
+    assert elsewhere.replay(saved.id, trust_code=True).verdict == "exact"
+
+
+def test_the_commands_answer_by_their_status(
+    vault: rv.Vault, saved: rv.Saved, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program(["replay", "latest", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "verdict": "exact",
+        "run": None,
+        "of": saved.id,
+        "metrics": [],
+        "reason": [],
+    }
+    assert program(["check", "--json"]) == 0
+    assert [each["verdict"] for each in json.loads(capsys.readouterr().out)["replays"]] == ["exact"]
+    vault.tag(vault.save(saved.run.portfolio(), strategy="by_hand").run, add=["golden"])
+    assert program(["check", "--json"]) == 1
+    assert [each["verdict"] for each in json.loads(capsys.readouterr().out)["replays"]] == ["exact", "failed"]
+    (here / "smoothing.py").write_text("def mean(close, bars):\n    return close\n")
+    git(here, "add", "smoothing.py")
+    git(here, "commit", "--quiet", "--message", "smoothing: none")
+    assert program(["replay", saved.id, "--at", "HEAD"]) == 1
+    assert "drift" in capsys.readouterr().out
+    assert program(["replay", saved.id, "--set", "params.fats=1"]) == 13
+
+
+def test_the_printed_lines_run_it_by_hand(
+    vault: rv.Vault, saved: rv.Saved, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import subprocess
+
+    assert program(["replay", "latest", "--print"]) == 0
+    script = capsys.readouterr().out
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=here, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    total = saved.run.stats()["Total Return [%]"]
+    assert f"{total:.4f}"[:6] in done.stdout

@@ -1,0 +1,186 @@
+"""Calling a function and archiving what it returns: arguments, inputs, code, what is not computed again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from machine import git
+
+import runvault as rv
+
+pytestmark = pytest.mark.engine
+
+DATA = {"prices": "data/prices.csv"}
+
+
+def run(vault: rv.Vault, entry: str = "strategy.py:backtest", **said: object) -> rv.Saved:
+    return vault.run(entry, **{"data": DATA, "params": {"fast": 3}, **said})
+
+
+def test_arguments_are_parameters_defaults_included(vault: rv.Vault) -> None:
+    saved = run(vault, seed=5, tags=["golden"], note="why")
+
+    assert (saved.created, saved.computed) == (True, True)
+    assert saved.run.strategy == "backtest"
+    assert saved.run.params == {"fast": 3, "slow": 8}
+    assert saved.run.to_dict()["seed"] == 5
+    assert (saved.run.tags, saved.run.note) == (["golden"], "why")
+    assert saved.run.manifest["duration_s"] > 0
+
+
+def test_the_archived_numbers_are_those_of_a_plain_call(vault: rv.Vault, here: Path) -> None:
+    saved = run(vault)
+    import strategy
+
+    prices = pd.read_csv(here / "data" / "prices.csv", parse_dates=["date"])
+    assert saved.run.metrics["total_return"] == strategy.backtest(prices, 3).total_return()
+
+
+def test_inputs_are_fingerprinted_and_kept_for_a_replay_elsewhere(vault: rv.Vault, here: Path) -> None:
+    saved = run(vault)
+
+    given = saved.run.manifest["recipe"]["inputs"]["prices"]
+    assert given["path"] == "data/prices.csv"
+    assert saved.run.manifest["config"]["data"]["prices"]["md5"] == given["md5"]
+    pointer = git(here, "show", f"{vault.branch}:data/{given['md5'][:2]}/{given['name']}.dvc")
+    assert given["md5"] in pointer
+    assert vault.stores.objects.get(given["md5"]) == (here / "data" / "prices.csv").read_bytes()
+
+
+def test_code_with_new_files_is_kept_by_a_ref_and_the_checkout_is_as_it_was(vault: rv.Vault, here: Path) -> None:
+    before = git(here, "status", "--porcelain"), (here / ".git" / "index").read_bytes()
+    code = run(vault).run.manifest["code"]
+
+    assert code["dirty"] is True
+    assert code["base"] == git(here, "rev-parse", "HEAD").strip()
+    assert git(here, "rev-parse", f"refs/runvault/code/{code['commit']}").strip() == code["commit"]
+    assert "rolling" in git(here, "show", f"{code['commit']}:smoothing.py")
+    assert before == (git(here, "status", "--porcelain"), (here / ".git" / "index").read_bytes())
+
+
+def test_the_recipe_names_the_files_that_were_imported(vault: rv.Vault, here: Path) -> None:
+    files = run(vault).run.manifest["recipe"]["files"]
+
+    assert set(files) == {"strategy.py", "smoothing.py"}
+    assert files["strategy.py"] == git(here, "hash-object", "strategy.py").strip()
+
+
+def test_equal_code_words_and_data_are_not_computed_again(vault: rv.Vault, here: Path) -> None:
+    first, again = run(vault), run(vault)
+
+    assert again.id == first.id
+    assert (again.computed, again.created) == (False, False)
+    assert run(vault, force=True).computed is True
+    assert run(vault, params={"fast": 4}).computed is True
+    (here / "README").write_text("nothing that the strategy imports\n")
+    assert run(vault).computed is False
+    (here / "smoothing.py").write_text("# other code\n" + (here / "smoothing.py").read_text())
+    assert run(vault).computed is True
+
+
+def test_tags_of_a_run_that_is_known_are_added(vault: rv.Vault) -> None:
+    run(vault)
+
+    again = run(vault, tags=["late"])
+
+    assert (again.computed, again.run.tags) == (False, ["late"])
+
+
+def test_code_that_was_edited_meanwhile_is_what_runs(vault: rv.Vault, here: Path) -> None:
+    run(vault)
+    (here / "smoothing.py").write_text("def mean(close, bars):\n    return close * bars\n")
+
+    changed = run(vault)
+
+    assert changed.drift is not None
+    assert changed.drift["code"]["changed"] is True
+
+
+def test_a_seed_decides_what_is_drawn(vault: rv.Vault) -> None:
+    said = {"entry": "strategy.py:random", "params": {"n": 3}, "force": True}
+    one, same, other = run(vault, seed=1, **said), run(vault, seed=1, **said), run(vault, seed=2, **said)
+
+    assert same.created is False
+    digests = {each.run.manifest["results_digest"] for each in (one, same, other)}
+    assert len(digests) == 2
+
+
+def test_a_setting_that_vectorbt_knows_is_its_default_meanwhile(vault: rv.Vault) -> None:
+    saved = run(vault, "strategy.py:holding", params={}, settings={"init_cash": 5_000})
+
+    assert saved.run.settings == {"init_cash": 5_000}
+    assert saved.run.metrics["start_value"] == 5_000
+    assert run(vault, "strategy.py:holding", params={}).run.metrics["start_value"] == 100
+
+
+@pytest.mark.parametrize(
+    ("entry", "said", "words"),
+    [
+        ("strategy.py:nothing", {"params": {}}, "returned None"),
+        ("strategy.py:broken", {"params": {}}, "raised ValueError: no such market"),
+        ("strategy.py:absent", {}, "no function 'absent'"),
+        ("absent.py:backtest", {}, "no file"),
+        ("absent_module:f", {}, "cannot be imported"),
+        ("strategy.py", {}, "is no entry"),
+    ],
+)
+def test_an_entry_that_cannot_be_run_says_why(vault: rv.Vault, entry: str, said: dict[str, object], words: str) -> None:
+    with pytest.raises(rv.ReplayError, match=words):
+        run(vault, entry, **said)
+    assert vault.count() == 0
+
+
+def test_a_syntax_error_names_file_and_line(vault: rv.Vault, here: Path) -> None:
+    (here / "typo.py").write_text("x = 1\ndef f(:\n")
+    with pytest.raises(rv.ReplayError, match=r"typo\.py, line 2"):
+        run(vault, "typo.py:f")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"params": {"fast": 3, "slwo": 9}}, "takes no parameter 'slwo'"),
+        ({"params": {}}, "needs fast"),
+        ({"data": {"price": "data/prices.csv"}}, "takes no input 'price'"),
+        ({"data": {"prices": "data/absent.csv"}}, r"absent\.csv"),
+        ({"params": {"fast": float("nan")}}, r"params\.fast"),
+        ({"require_clean": True}, "uncommitted"),
+    ],
+)
+def test_words_that_do_not_fit_are_refused_before_anything_runs(
+    vault: rv.Vault, said: dict[str, object], words: str
+) -> None:
+    with pytest.raises(rv.ConfigError, match=words):
+        run(vault, **said)
+    assert vault.count() == 0
+
+
+def test_a_file_inside_a_package_is_imported_under_its_dotted_name(vault: rv.Vault, here: Path) -> None:
+    (here / "desk").mkdir()
+    (here / "desk" / "__init__.py").write_text("")
+    (here / "desk" / "rules.py").write_text("BARS = 4\n")
+    (here / "desk" / "momentum.py").write_text(
+        "import vectorbt as vbt\nfrom .rules import BARS\n\n\n"
+        "def hold(prices, bars: int = BARS):\n"
+        "    return vbt.Portfolio.from_holding(prices.set_index('date')['close'], freq='1D')\n"
+    )
+    by_file = run(vault, "desk/momentum.py:hold", params={})
+    by_name = run(vault, "desk.momentum:hold", params={})
+
+    assert by_file.run.params == {"bars": 4}
+    assert by_name.id == by_file.id
+
+
+def test_the_program_prints_the_run(vault: rv.Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    from runvault.cli.main import run as program
+
+    args = ["run", "strategy.py:backtest", "--data", "prices=data/prices.csv", "--param", "fast=3", "--json"]
+    assert program(args) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {"run", "created", "drift"}
+    assert document["run"]["params"] == {"fast": 3, "slow": 8}
+    assert program(["run", "strategy.py:broken", "--data", "prices=data/prices.csv"]) == 50
+    assert "error: broken raised ValueError" in capsys.readouterr().err
