@@ -149,7 +149,7 @@ def _read_state(work_tree: Path) -> _State:
         "--no-renames",
         "--ignore-submodules=dirty",
     ]
-    done = run_git([*_STATUS, *args, "-z"], cwd=work_tree, keep_place=True)
+    done = run_git([*_STATUS, *args, "--ignore-submodules=dirty", "-z"], cwd=work_tree, keep_place=True)
     fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
     said = dict(field.removeprefix("# ").split(" ", 1) for field in fields if field.startswith("# "))
     head, branch = said.get("branch.oid"), said.get("branch.head")
@@ -274,7 +274,13 @@ class _Maker:
 
 
 _WHO = {"NAME": _NAME, "EMAIL": _EMAIL}
-_PLAIN = (*DURABLE, "-c", "core.splitIndex=false", "-c", "core.sparseCheckout=false", "-c", "i18n.commitEncoding=UTF-8")
+_PLAIN = (
+    *DURABLE,
+    *("-c", "core.fsmonitor=false"),  # it would be started for our index too
+    *("-c", "core.splitIndex=false"),
+    *("-c", "core.sparseCheckout=false"),
+    *("-c", "i18n.commitEncoding=UTF-8"),
+)
 
 
 _UNQUOTED = frozenset((string.ascii_letters + string.digits + "._-/").encode())
