@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from runvault.errors import ConfigError, ReplayError
 from runvault.stores.git.code import blob_at, blobs_now, code_present, describe_code
 from runvault.stores.git.owncode import is_own_code
 from runvault.stores.git.repository import Repository
+from runvault.stores.git.secrets import holds_credential
 from runvault.stores.git.snapshots import Snapshot, quoted, take_snapshot
 
 # In parts, so that no scanner takes this file for what it is about.
@@ -196,6 +200,58 @@ def test_of_a_tracked_credential_what_head_has_stays(repo: Path) -> None:
     assert content(repo, made.commit, ".env.example") == "KEY=\n"
     assert content(repo, made.commit, "config.py") == "TOKEN = ''\n"
     assert content(repo, made.commit, "strategy.py") == "FAST = 20\n"
+
+
+SECRETS = [
+    PRIVATE_KEY,
+    "-----BEGIN " + "PRIVATE KEY-----",
+    "-----BEGIN PGP " + "PRIVATE KEY BLOCK-----",
+    "key = 'AK" + "IA" + "Q3EGRDOMLX4T2B7K'",
+    TOKEN,
+    "github_" + "pat_" + "a1B2_" * 12,
+    "gl" + "pat-" + "a1B2c3D4e5" * 2,
+    "xo" + "xb-1234567890-abc",
+    "AI" + "za" + "a1B2c" * 7,
+    "sk_" + "live_" + "a1B2" * 6,
+    "sk-" + "ant-" + "a1B2" * 12,
+    "hf" + "_" + "a" * 34,
+    "ey" + "J" + "a1B2" * 5 + ".ey" + "J" + "a1B2" * 5 + "." + "a1B2" * 8,
+]
+NO_SECRETS = [
+    "-----BEGIN CERTIFICATE-----",
+    "-----BEGIN PUBLIC KEY-----",
+    "ta" + "sk-" + "a1B2" * 12,
+    "TOKEN = os.environ['TOKEN']",
+    "AKIA, ghp_, sk-learn, hf_hub, eyJ",
+    hashlib.sha256(b"x").hexdigest(),
+    "",
+]
+
+
+def test_tokens_and_keys_are_seen() -> None:
+    filler = b"price = close * 1.5\n" * 1000
+    assert [text for text in SECRETS if not holds_credential(filler + text.encode() + b"\n")] == []
+    assert [text for text in NO_SECRETS if holds_credential(filler + text.encode() + b"\n")] == []
+
+
+def test_looking_for_tokens_takes_no_time() -> None:
+    start = time.process_time()
+    assert not holds_credential(b"sk-learn hf_ mean eyJ " * 400_000)
+    assert time.process_time() - start < 5
+
+
+def test_snapshots_taken_at_once_agree(repo: Path) -> None:
+    (repo / "strategy.py").write_text("FAST = 20\n")
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(lambda _: snapshot(repo), range(16)))
+    assert len(made) == 1
+    assert git(repo, "for-each-ref", "--format=%(objectname)", "refs/runvault").split() == [made.pop().commit]
+
+
+def test_a_packed_ref_is_there_too(repo: Path) -> None:
+    first = snapshot(repo)
+    git(repo, "pack-refs", "--all")
+    assert snapshot(repo) == first
 
 
 def test_before_the_first_commit_a_snapshot_has_no_parent(tmp_path: Path) -> None:

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import re
 
-# Text that opens a private key, and the tokens that services mark as theirs, so that scanners like this one find them.
+# Text that opens a private key, and the tokens that services mark as theirs, so that scanners like this one find them:
+# how each begins, which is found a hundred times as fast as a pattern, and what follows.
 # fmt: off
-_MARKS = (
-    rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
-    rb"PuTTY-User-Key-File-\d",
-    rb"\bAGE-SECRET-KEY-1[0-9A-Z]{58}",
-    rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",                    # Amazon
-    rb"\bgh[pousr]_[A-Za-z0-9]{36,}",                     # GitHub
-    rb"\bgithub_pat_[A-Za-z0-9_]{50,}",
-    rb"\bglpat-[A-Za-z0-9_-]{20,}",                       # GitLab
-    rb"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",                 # Slack
-    rb"\bAIza[A-Za-z0-9_-]{35}",                          # Google
-    rb"\b[rs]k_live_[A-Za-z0-9]{20,}",                    # Stripe
-    rb"\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{40,}",           # OpenAI, Anthropic
-    rb"\bhf_[A-Za-z]{34}\b",                              # Hugging Face
-    rb"\bnpm_[A-Za-z0-9]{36}\b",
-    rb"\bpypi-AgE[A-Za-z0-9_-]{50,}",
-    rb"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,}",  # a JSON web token
-)
+_MARKS = {
+    b"-----BEGIN ": rb"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
+    b"PuTTY-User-Key-File-": rb"\d",
+    b"AGE-SECRET-KEY-1": rb"[0-9A-Z]{58}",
+    b"AKIA": rb"[0-9A-Z]{16}\b",                     # Amazon
+    b"ASIA": rb"[0-9A-Z]{16}\b",
+    b"ghp_": rb"[A-Za-z0-9]{36}",                    # GitHub
+    b"gho_": rb"[A-Za-z0-9]{36}",
+    b"ghu_": rb"[A-Za-z0-9]{36}",
+    b"ghs_": rb"[A-Za-z0-9]{36}",
+    b"ghr_": rb"[A-Za-z0-9]{36}",
+    b"github_pat_": rb"[A-Za-z0-9_]{50}",
+    b"glpat-": rb"[A-Za-z0-9_-]{20}",                # GitLab
+    b"xox": rb"[abeoprs]-[A-Za-z0-9-]{10}",          # Slack
+    b"AIza": rb"[A-Za-z0-9_-]{35}",                  # Google
+    b"k_live_": rb"[A-Za-z0-9]{20}",                 # Stripe
+    b"sk-": rb"(?:ant-|proj-)?[A-Za-z0-9_-]{40}",    # OpenAI, Anthropic
+    b"hf_": rb"[A-Za-z]{34}\b",                      # Hugging Face
+    b"npm_": rb"[A-Za-z0-9]{36}\b",
+    b"pypi-AgE": rb"[A-Za-z0-9_-]{50}",
+    b"eyJ": rb"[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,8000}\.[A-Za-z0-9_-]{20}",  # a JSON web token
+}
 # fmt: on
-_HOLDS = re.compile(b"|".join(_MARKS))
+_PATTERNS = {begin: re.compile(rest) for begin, rest in _MARKS.items()}
 
 # `id_rsa`, `id_ed25519.old`, and any `id_something` without an ending; `id_rsa.pub` is public, `id_map.py` is code.
 _NAMES = re.compile(
@@ -53,7 +59,23 @@ def named_as_credential(path: str) -> bool:
 
 def holds_credential(content: bytes) -> bool:
     """Tell whether a private key or a well-known kind of token stands in the first 16 MiB of `content`."""
-    return _HOLDS.search(content, 0, SCANNED_BYTES) is not None
+    end = min(len(content), SCANNED_BYTES)
+    return any(_has(content, end, begin, rest) for begin, rest in _PATTERNS.items())
+
+
+def _has(content: bytes, end: int, begin: bytes, rest: re.Pattern[bytes]) -> bool:
+    at = content.find(begin, 0, end)
+    while at >= 0:
+        if rest.match(content, at + len(begin), end) and not _in_a_word(content, at, begin):
+            return True
+        at = content.find(begin, at + 1, end)
+    return False
+
+
+def _in_a_word(content: bytes, at: int, begin: bytes) -> bool:
+    """Tell whether a mark is the end of a longer word, as in ``task-...``; Stripe's has two beginnings."""
+    before = content[at - 1 : at]
+    return begin != b"k_live_" and begin[:1].isalpha() and (before.isalnum() or before == b"_")
 
 
 def encrypts(text: str) -> bool:

@@ -108,14 +108,22 @@ def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_
         maker = _Maker(repository, repository.work_tree, Path(folder))
         commit = maker.commit([*state.changes, *(_Change(path, "", _GONE, None) for path in taken)], state.head)
     note_own_code(repository, commit)
-    repository.git(*DURABLE, *_NO_LOG, "update-ref", f"{CODE_REFS}/{commit}", commit)
+    _keep(repository, commit)
     missed = set(state.untracked) - set(taken) | maker.left_out
     missed |= _not_stored(repository, commit, wanted - set(state.untracked) - missed)
     dirty = commit != state.head or bool(maker.left_out.intersection(change.path for change in state.changes))
     return Snapshot(commit, state.head or "", state.branch, dirty, tuple(sorted(missed)))
 
 
-_NO_LOG = ("-c", "core.logAllRefUpdates=false")
+def _keep(repository: Repository, commit: str) -> None:
+    """Make the ref that keeps a commit, unless it is there: a sweep asks for the same one again and again."""
+    ref = f"{CODE_REFS}/{commit}"
+    try:
+        if (repository.common_dir / ref).read_bytes().strip() == commit.encode("ascii"):
+            return
+    except OSError:
+        pass  # packed, a reftable, or missing: git knows
+    repository.git(*DURABLE, "-c", "core.logAllRefUpdates=false", "update-ref", ref, commit)
 
 
 @dataclass(frozen=True)
