@@ -248,6 +248,28 @@ def test_snapshots_taken_at_once_agree(repo: Path) -> None:
     assert git(repo, "for-each-ref", "--format=%(objectname)", "refs/runvault").split() == [made.pop().commit]
 
 
+def test_a_changed_file_that_is_hidden_from_git_is_named(repo: Path) -> None:
+    for name in ("local.py", "skipped.py", "same.py", "absent.py"):
+        (repo / name).write_text("1\n")
+    head = commit_all(repo)
+    git(repo, "update-index", "--assume-unchanged", "local.py", "same.py")
+    git(repo, "update-index", "--skip-worktree", "skipped.py", "absent.py")
+    (repo / "absent.py").unlink()
+    assert snapshot(repo) == Snapshot(head, head, "main", dirty=False, left_out=())
+    for name in ("local.py", "skipped.py"):
+        (repo / name).write_text("2\n")
+    assert snapshot(repo) == Snapshot(head, head, "main", dirty=True, left_out=("local.py", "skipped.py"))
+
+
+def test_a_torn_line_of_the_list_spoils_no_other(repo: Path) -> None:
+    repository = Repository.find(repo)
+    repository.state_dir.mkdir()
+    (repository.state_dir / "own-code").write_text("0123abc")
+    made = snapshot(repo)
+    assert own_code(repo) == ["0123abc", made.commit]
+    assert is_own_code(repository, made.commit)
+
+
 def test_a_packed_ref_is_there_too(repo: Path) -> None:
     first = snapshot(repo)
     git(repo, "pack-refs", "--all")

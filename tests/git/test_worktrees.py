@@ -163,3 +163,11 @@ def test_the_next_one_removes_what_a_dead_process_left(repo: Path, temporary: Pa
     with temporary_worktree(Repository.find(repo), commit_of(repo)) as place:
         assert {path.name for path in temporary.iterdir()} == {place.parent.name, f"{place.parent.name}.lock"}
     assert subprocess.run(["git", "fsck"], cwd=repo, check=False, capture_output=True).returncode == 0
+
+
+def test_without_a_place_for_temporary_files_it_is_told(repo: Path, temporary: Path) -> None:
+    commit = commit_of(repo)
+    temporary.rmdir()
+    temporary.write_text("no folder")
+    with pytest.raises(ReplayError, match="cannot write to"), temporary_worktree(Repository.find(repo), commit):
+        pass

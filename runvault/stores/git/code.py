@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
-from runvault.errors import ReplayError
+from runvault.errors import ReplayError, RunvaultError
 from runvault.stores.git.programs import run_git
 from runvault.stores.git.repository import Repository
 
@@ -104,7 +104,7 @@ def blobs_now(repository: Repository, paths: Iterable[str]) -> dict[str, str]:
         indexed[path] = blob
     found = {path: indexed[path] for path in asked if path in indexed and path not in changed}
     for path in asked:
-        own = _blob_of(repository, root / path) if path not in found else None
+        own = blob_of_file(repository, root / path) if path not in found else None
         if own:
             found[path] = own
     return found
@@ -131,7 +131,7 @@ def describe_code(repository: Repository, commit: str) -> str:
     return _visible(said.decode("utf-8", "replace").rstrip("\n"))
 
 
-def _blob_of(repository: Repository, path: Path) -> str | None:
+def blob_of_file(repository: Repository, path: Path) -> str | None:
     """Return the id that git would give to the bytes of a file, or to the target of a link."""
     digest = hashlib.new(repository.object_format, usedforsecurity=False)
     try:
@@ -146,8 +146,10 @@ def _blob_of(repository: Repository, path: Path) -> str | None:
                     digest.update(block)
         else:
             return None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise RunvaultError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
     return digest.hexdigest()
 
 

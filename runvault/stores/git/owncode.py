@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from typing import BinaryIO
 
+from runvault.errors import RunvaultError
 from runvault.stores.git.programs import run_git
 from runvault.stores.git.repository import Repository
 
@@ -14,19 +16,32 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def note_own_code(repository: Repository, commit: str) -> None:
-    """Write down, once, that code was run in this clone."""
+    """Write down, once, that code was run in this clone.
+
+    Raises
+    ------
+    RunvaultError
+        The list cannot be written.
+    """
     place = repository.state_dir / OWN_CODE
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.open("a+b") as file:
-        file.seek(0)
-        known = file.read()
-        if commit.encode("ascii") in known.split(b"\n"):
-            return
-        # A line that a crash cut short stays one by itself.
-        fence = b"" if known.endswith(b"\n") or not known else b"\n"
-        file.write(fence + commit.encode("ascii") + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("a+b") as file:
+            _append_once(file, commit.encode("ascii"))
+    except OSError as error:
+        raise RunvaultError(f"cannot write to {str(place)!r}: {error.strerror or error}") from error
+
+
+def _append_once(file: BinaryIO, line: bytes) -> None:
+    file.seek(0)
+    known = file.read()
+    if line in known.split(b"\n"):
+        return
+    # A line that a crash cut short stays one by itself.
+    fence = b"" if known.endswith(b"\n") or not known else b"\n"
+    file.write(fence + line + b"\n")
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def is_own_code(repository: Repository, commit: str) -> bool:

@@ -6,7 +6,8 @@ What goes in
 Whether a file has changed
     is git's own answer, filters and line endings considered (the user's filters run for it, as in any `git status`).
     An unchanged file keeps the blob it has: of a file in Git LFS the pointer, with ``core.autocrlf`` the text with LF.
-    Files hidden by ``--assume-unchanged`` or ``--skip-worktree`` count as unchanged.
+    A file hidden by ``--assume-unchanged`` or ``--skip-worktree`` was hidden so that it is never committed: its content
+    stays out, and it is named where it differs.
 What is stored of a changed file
     are its very bytes: no clean filter, no line ending, no encoding is converted, so that writing the blob out gives
     back the file. Where a filter encrypts (git-crypt and the like) its plain text is a credential and stays out.
@@ -31,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runvault.errors import ConfigError, ReplayError
-from runvault.stores.git.code import blob_at
+from runvault.stores.git.code import blob_at, blob_of_file
 from runvault.stores.git.owncode import note_own_code
 from runvault.stores.git.programs import DURABLE, run_git
 from runvault.stores.git.repository import Repository
@@ -65,8 +66,9 @@ class Snapshot:
     dirty : bool
         The code found differs from HEAD: in what went into `commit`, or in a tracked file that was left out.
     left_out : tuple of str
-        Paths from the root of the working tree, sorted: credentials that would have gone in, untracked files that did
-        not, and files asked for that `.gitignore` ignores. A nested repository ends in ``/``.
+        Paths from the root of the working tree, sorted: credentials that would have gone in, changed files that are
+        hidden from git, untracked files that did not go in, and files asked for that `.gitignore` ignores. A nested
+        repository ends in ``/``.
     """
 
     commit: str
@@ -109,9 +111,11 @@ def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_
         commit = maker.commit([*state.changes, *(_Change(path, "", _GONE, None) for path in taken)], state.head)
     note_own_code(repository, commit)
     _keep(repository, commit)
-    missed = set(state.untracked) - set(taken) | maker.left_out
+    tracked = maker.left_out.intersection(change.path for change in state.changes)
+    tracked |= _hidden(repository, repository.work_tree)
+    missed = set(state.untracked) - set(taken) | maker.left_out | tracked
     missed |= _not_stored(repository, commit, wanted - set(state.untracked) - missed)
-    dirty = commit != state.head or bool(maker.left_out.intersection(change.path for change in state.changes))
+    dirty = commit != state.head or bool(tracked)
     return Snapshot(commit, state.head or "", state.branch, dirty, tuple(sorted(missed)))
 
 
@@ -164,6 +168,15 @@ def _read_state(work_tree: Path) -> _State:
     changes = [change for field in fields for change in _parse_change(field)]
     untracked = [field.removeprefix("? ") for field in fields if field.startswith("? ")]
     return _State(None if head == "(initial)" else head, None if branch == "(detached)" else branch, changes, untracked)
+
+
+def _hidden(repository: Repository, work_tree: Path) -> set[str]:
+    """Return the files that git was told not to look at, where their bytes are not those of the index."""
+    listed = run_git([*_STATUS, "ls-files", "-z", "-v", "--stage"], cwd=work_tree, keep_place=True).stdout
+    entries = listed.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    marked = (entry.split("\t", 1) for entry in entries if entry[0].islower() or entry[0] == "S")
+    blobs = {path: meta.split(" ")[2] for meta, path in marked if meta.split(" ")[1] != GITLINK}
+    return {path for path, blob in blobs.items() if blob_of_file(repository, work_tree / path) not in (None, blob)}
 
 
 def _parse_change(field: str) -> Iterator[_Change]:
@@ -243,7 +256,7 @@ class _Maker:
                 text = self._folder / f"link-{number}"
                 text.write_bytes(os.fsencode(place.readlink()))
                 return _LINK, change.path, str(text)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         if not stat.S_ISREG(found.st_mode):
             return None

@@ -130,11 +130,15 @@ def _locked_name() -> tuple[FileLock, Path]:
     while True:
         root = parent / f"{PREFIX}{secrets.token_hex(8)}"
         lock = FileLock(f"{root}.lock", thread_local=False)
-        with suppress(Timeout):  # taken for a leftover in the moment before it was locked
+        try:
             lock.acquire(timeout=0)
-            if Path(lock.lock_file).exists():
-                return lock, root
-            lock.release()
+        except Timeout:
+            continue  # taken for a leftover in the moment before it was locked
+        except OSError as error:
+            raise ReplayError(f"cannot write to {str(parent)!r}: {error.strerror or error}") from error
+        if Path(lock.lock_file).exists():
+            return lock, root
+        lock.release()
 
 
 def _remove(root: Path, lock_file: Path) -> None:
