@@ -69,13 +69,15 @@ def refresh_branch(db: sqlite3.Connection, source: ArchiveSource, ref: str, tip:
     db.execute("DELETE FROM touched")
     writer = _Writer(db, branch, empty=old is None)
     changes = _by_folder(source.changed_files(old, tip), writer)
-    for batch in _batched(changes if old is not None else _as_they_came(changes, source, tip), BATCH):
-        writer.apply(batch, source)
-    writer.flush_names()
+    places: dict[bytes, int] = {}
     if back:
         writer.forget_history(source, tip, old)
     else:
-        writer.add_history(source, old, tip)
+        places = writer.add_history(source, old, tip)
+    folders = map(writer.folder, changes) if old is not None else _as_they_came(changes, writer, places)
+    while batch := list(itertools.islice(folders, BATCH)):
+        writer.apply(batch, source)
+    writer.flush_names()
     writer.date_history(source)
     writer.rank_revisions()
     db.execute("UPDATE branches SET tip = ? WHERE branch = ?", (tip, branch))
@@ -130,44 +132,42 @@ class _Kept(NamedTuple):
     """A run's folder in a fresh tree, in as few bytes as can be: there may be a million of them."""
 
     place: int
+    number: int
     run: str
-    manifest: bytes
-    annotations: bytes
-    names: frozenset[str]
+    manifest: bytes | None
+    annotations: bytes | None
+    files: frozenset[str]
 
-    def change(self) -> Change:
-        """Return the folder as a change; of its other files the names alone count."""
-        files: dict[str, str | None] = dict.fromkeys(self.names, "")
-        files.update({MANIFEST: self.manifest.hex()} if self.manifest else {})
-        files.update({ANNOTATIONS: self.annotations.hex()} if self.annotations else {})
-        return Change(self.run, files)
+    def folder(self) -> Folder:
+        """Return the folder with ids as git gives them."""
+        return Folder(self.number, self.run, _text(self.manifest), _text(self.annotations), self.files)
 
 
-def _as_they_came(changes: Iterable[Change], source: ArchiveSource, tip: str) -> Iterator[Change]:
+def _as_they_came(changes: Iterable[Change], writer: _Writer, places: dict[bytes, int]) -> Iterator[Folder]:
     """Yield the folders of a fresh tree in the order in which history brought their manifests.
 
     Git packs a manifest as a difference from those that came just before it. In the order of ids it builds each from
     the beginning of its chain: that took ten times as long for 100,000 runs.
     """
-    places = {bytes.fromhex(each.blob): place for place, each in enumerate(source.introduced(None, tip))}
     shared: dict[Any, Any] = {}
     kept = []
-    for change in changes:
-        manifest, annotations = (bytes.fromhex(change.files.get(name) or "") for name in (MANIFEST, ANNOTATIONS))
-        names, place = frozenset(change.files), places.get(manifest, -1)
+    for run, blobs in changes:
+        manifest, annotations, files = _binary(blobs.get(MANIFEST)), _binary(blobs.get(ANNOTATIONS)), frozenset(blobs)
         kept.append(
             _Kept(
-                place,
-                change.run,
+                places.get(manifest or b"", -1),
+                writer.number(run),
+                run,
                 manifest,
                 shared.setdefault(annotations, annotations),
-                shared.setdefault(names, names),
+                shared.setdefault(files, files),
             )
         )
-    del places, shared
-    kept.sort(reverse=True)
+    del shared
+    places.clear()
+    kept.sort(key=lambda each: each[:2], reverse=True)
     while kept:
-        yield kept.pop().change()
+        yield kept.pop().folder()
 
 
 def _run_of(path: str) -> str | None:
@@ -175,12 +175,6 @@ def _run_of(path: str) -> str | None:
     if match is None or (len(match[3]) == 19 and int(match[3]) > MAX_SEED):
         return None
     return match[2]
-
-
-def _batched(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
-    iterator = iter(changes)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
 
 
 class _Rows(NamedTuple):
@@ -217,9 +211,8 @@ class _Writer:
 
     # The tree at the tip
 
-    def apply(self, changes: list[Change], source: ArchiveSource) -> None:
+    def apply(self, folders: list[Folder], source: ArchiveSource) -> None:
         """Write the rows of the changed runs."""
-        folders = [self._folder(change) for change in changes]
         self._db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", [(folder.number,) for folder in folders])
         if not self._empty:
             for folder in folders:
@@ -237,11 +230,9 @@ class _Writer:
         name = path.encode("utf-8", "backslashreplace").decode()
         self._damage(name, "does not belong to a run" if present else None)
 
-    def _folder(self, change: Change) -> Folder:
-        number = self._number(change.run)
-        files = change.files
-        if self._empty:
-            return Folder(number, change.run, files.get(MANIFEST), files.get(ANNOTATIONS), frozenset(files))
+    def folder(self, change: Change) -> Folder:
+        """Return what the folder of a changed run holds now."""
+        number, files = self.number(change.run), change.files
         manifest, annotations, names = self._known(number)
         gone = {name for name, blob in files.items() if blob is None}
         return Folder(
@@ -260,7 +251,8 @@ class _Writer:
             return None, None, frozenset()
         return row[0] and row[0].hex(), row[1] and row[1].hex(), frozenset(row[2].split("\0"))
 
-    def _number(self, run: str) -> int:
+    def number(self, run: str) -> int:
+        """Return the number of a run, a new one where it has none yet."""
         number = self._numbers.get(run)
         if number is None and not self._empty:
             row = self._db.execute("SELECT run FROM ids WHERE branch = ? AND id = ?", (self._branch, run)).fetchone()
@@ -415,13 +407,17 @@ class _Writer:
 
     # The history
 
-    def add_history(self, source: ArchiveSource, old: str | None, tip: str) -> None:
-        """Add the manifests that the commits in ``old..tip`` brought."""
+    def add_history(self, source: ArchiveSource, old: str | None, tip: str) -> dict[bytes, int]:
+        """Add the manifests that the commits in ``old..tip`` brought; return the place of each in their order."""
+        places: dict[bytes, int] = {}
+        coming = itertools.count()
         rows = self._history(source, old, tip)
         while batch := list(itertools.islice(rows, BATCH)):
             self._db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", [row[:1] for row in batch])
             self._db.executemany(_ADD_REVISION, batch)
-        self._write_numbers()
+            self._write_numbers()
+            places.update(zip([blob for _, blob, _, _ in batch], coming, strict=False))
+        return places
 
     def forget_history(self, source: ArchiveSource, tip: str, old: str | None) -> None:
         """Remove what the commits in ``tip..old`` had brought: the branch was moved back."""
@@ -436,7 +432,7 @@ class _Writer:
         for commit, path, blob, time in source.introduced(old, new):
             run = _run_of(path)
             if run is not None and path.endswith(f"{run}/{MANIFEST}"):
-                yield self._number(run), bytes.fromhex(blob), bytes.fromhex(commit), time
+                yield self.number(run), bytes.fromhex(blob), bytes.fromhex(commit), time
 
     def date_history(self, source: ArchiveSource) -> None:
         """Find the time of each new revision: of the tip's it is known, others are read."""
@@ -492,6 +488,10 @@ def _contents(source: ArchiveSource, folders: list[Folder]) -> Iterator[tuple[Fo
 
 def _binary(blob: str | None) -> bytes | None:
     return None if blob is None else bytes.fromhex(blob)
+
+
+def _text(blob: bytes | None) -> str | None:
+    return None if blob is None else blob.hex()
 
 
 def _created_at(manifest: bytes) -> str:
