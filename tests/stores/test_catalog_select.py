@@ -30,7 +30,7 @@ from runvault.model.query import (
     Values,
     parse_condition,
 )
-from runvault.stores.catalog import Catalog
+from runvault.stores.catalog import Catalog, select
 from runvault.stores.catalog.select import match_of
 
 REF = "refs/heads/runvault"
@@ -268,9 +268,18 @@ SORTS = ["sharpe_ratio", "own_metric", "params.odd", "rare", "mode", "created_at
 @pytest.mark.parametrize("field", [*SORTS, "symbol", "note", "config_hash", "win_rate"])
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("where", [None, "params.fast < 3", "seed == 1 and mode == 'a'"])
+@pytest.mark.parametrize("few", [select.FEW, 25], ids=["few runs", "many runs"])
 def test_undefined_is_last_and_ties_are_newest_first(
-    catalog: Catalog, runs: list[dict[str, Any]], field: str, descending: bool, where: str | None
+    catalog: Catalog,
+    runs: list[dict[str, Any]],
+    field: str,
+    descending: bool,
+    where: str | None,
+    few: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(select, "FEW", few)
+
     def key(run: dict[str, Any]) -> Any:
         value = look_up(run, Name(field, "." not in field))
         value = value[0] if isinstance(value, Several) and value else value
@@ -292,6 +301,36 @@ def test_undefined_is_last_and_ties_are_newest_first(
     assert ids(catalog, sort=sort, where=where, limit=7) == expected[:7]
     assert ids(catalog, sort=sort, where=where, offset=5, limit=20) == expected[5:25]
     assert ids(catalog, sort=sort, where=where, offset=len(expected) - 3) == expected[-3:]
+
+
+def test_the_first_of_many_are_found_without_looking_at_all(
+    archive: tuple[MemoryArchive, str], catalog: Catalog, runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where many runs fulfil a condition and enough of them come first, no statement goes through all of them."""
+    statements: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*args: Any, **options: Any) -> sqlite3.Connection:
+        db = connect(*args, **options)
+        db.set_trace_callback(statements.append)
+        return db
+
+    where = "sharpe_ratio > -100 and mode == 'a'"
+    expected = ids(catalog, where=where, sort="-created_at")
+    monkeypatch.setattr(select, "FEW", 25)
+    monkeypatch.setattr(sqlite3, "connect", traced)
+
+    def walks() -> list[str]:
+        found = [sql for sql in statements if sql.startswith("SELECT r.run")]
+        statements.clear()
+        return ["all" if "CROSS JOIN" in sql else "first" for sql in found]
+
+    assert ids(catalog, where=where, sort="-created_at", limit=5) == expected[:5]
+    assert walks() == ["first"]
+    assert ids(catalog, where=where, sort="-created_at", limit=20) == expected[:20]
+    assert walks() == ["first", "all"]
+    assert ids(catalog, where=where, sort="-created_at") == expected
+    assert walks() == ["all"]
 
 
 def test_options_select_together(catalog: Catalog, runs: list[dict[str, Any]]) -> None:

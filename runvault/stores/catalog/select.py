@@ -2,7 +2,8 @@
 
 SQLite keeps no histograms here, so that it cannot tell `sharpe_ratio > 1` (half of the runs) from
 `sharpe_ratio > 5` (three of them). We ask first: where an index finds few runs for one of the conditions, these are
-looked at; else the runs are walked in the order of the listing until there are enough.
+looked at; else the runs are walked in the order of the listing until there are enough. In between a walk begins too,
+and ends soon: where many runs fulfil each condition, the first ones of the listing mostly do.
 """
 
 # ruff: noqa: S608 - values are bound; what is pasted into statements are names and constants of this package
@@ -54,7 +55,7 @@ class Query:
 
     def count(self) -> int:
         """Return how many runs there are, whatever the limit."""
-        driver = self._driver()
+        driver, _ = self._driver()
         source = "runs r" if driver is None else self._driven(driver)
         sql = f"SELECT count(*) FROM {source} WHERE {self._where}"
         return int(self._db.execute(sql, self._bind.values).fetchone()[0])
@@ -65,13 +66,30 @@ class Query:
         if selection.limit == 0:
             return []
         wanted = -1 if selection.limit is None else selection.offset + selection.limit
-        driver = self._driver()
+        driver, driven = self._driver()
+        if driver is not None and driven > FEW >= wanted > 0:
+            found = self._among_first(wanted)
+            if len(found) == wanted:
+                return found[selection.offset :]
         found = self._defined(driver, wanted)
         if self.order.column not in NEVER_NULL and (wanted < 0 or len(found) < wanted):
             found += self._undefined(driver, -1 if wanted < 0 else wanted - len(found))
         return found[selection.offset :]
 
-    def _defined(self, driver: Driver | None, wanted: int) -> list[int]:
+    def _among_first(self, wanted: int) -> list[int]:
+        """Return the runs that are selected of the first `FEW` in order, which are no others than of all."""
+        index = self._index()
+        if index is None:
+            return []
+        value = self._value(self.order.place)
+        direction, before = ("DESC", ">") if self.order.descending else ("ASC", "<")
+        bound = (
+            f"SELECT {value} FROM runs r INDEXED BY {quoted(index)} WHERE r.branch = {self._branch_mark}"
+            f" AND {value} IS NOT NULL ORDER BY {value} {direction} LIMIT 1 OFFSET {FEW:d}"
+        )
+        return self._defined(None, wanted, f" AND {value} {before} ({bound})")
+
+    def _defined(self, driver: Driver | None, wanted: int, further: str = "") -> list[int]:
         place, direction = self.order.place, "DESC" if self.order.descending else "ASC"
         ties = "r.id" if self.order.column == "created_at" else _BY_TIME
         if isinstance(place, Fact) and driver is None:
@@ -81,7 +99,7 @@ class Query:
             )
         value = self._value(place)
         condition = self._where if self.order.column in NEVER_NULL else f"{self._where} AND {value} IS NOT NULL"
-        return self._run(f"{self._from(driver)} WHERE {condition}", f"{value} {direction}, {ties}", wanted)
+        return self._run(f"{self._from(driver)} WHERE {condition}{further}", f"{value} {direction}, {ties}", wanted)
 
     def _undefined(self, driver: Driver | None, wanted: int) -> list[int]:
         value = self._value(self.order.place)
@@ -201,8 +219,8 @@ class Query:
         found = self._db.execute("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?", (index_of(column),))
         return found.fetchone() is not None
 
-    def _driver(self) -> Driver | None:
-        """Return the condition that the fewest runs fulfil, where they are few."""
+    def _driver(self) -> tuple[Driver | None, int]:
+        """Return the condition that the fewest runs fulfil, where they are few, and how many do."""
         limit = FEW if self._is_single else SOME
         best: Driver | None = None
         for driver in self._drivers:
@@ -210,7 +228,7 @@ class Query:
             found = int(self._db.execute(sql, driver.values).fetchone()[0])
             if found < limit:
                 best, limit = driver, found
-        return best
+        return best, limit
 
     def _from(self, driver: Driver | None) -> str:
         if driver is not None:
