@@ -143,15 +143,15 @@ def read_manifest(stores: Stores, located: Located) -> dict[str, Json]:
 
 
 def read_members(stores: Stores, located: Located) -> dict[str, Json]:
-    """Return a run as JSON (docs/cli.md), of its latest revision from the catalog alone."""
-    branch = stores.repository.ref
+    """Return a run as JSON (docs/cli.md); from the catalog alone where it is as at the tip."""
+    if located.commit is None or _is_as_at_tip(stores, located):
+        members = stores.catalog().run(stores.repository.ref, str(located.id))
+        if members is not None:
+            return members
     if located.commit is None:
-        members = stores.catalog().run(branch, str(located.id))
-        if members is None:
-            # The catalog knows it as damaged, or not at all: reading its manifest says what is wrong with it.
-            read_manifest(stores, located)
-            raise _not_found(stores, str(located.id))
-        return members
+        # The catalog knows it as damaged, or not at all: reading its manifest says what is wrong with it.
+        read_manifest(stores, located)
+        raise _not_found(stores, str(located.id))
     from runvault.model.annotations import Annotations
     from runvault.model.run_json import run_members
 
@@ -159,6 +159,10 @@ def read_members(stores: Stores, located: Located) -> dict[str, Json]:
     content = stores.reader.read_file(located.commit, f"{located.id.path}/{ANNOTATIONS}")
     annotations = Annotations.from_bytes(content) if content else Annotations()
     return {**run_members(manifest, annotations.to_dict()), **_revision_at(stores, located)}
+
+
+def _is_as_at_tip(stores: Stores, located: Located) -> bool:
+    return stores.reader.is_same(located.commit or "", stores.require_tip(), located.id.path)
 
 
 def _revision_at(stores: Stores, located: Located) -> Mapping[str, Json]:

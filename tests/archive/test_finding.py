@@ -156,6 +156,16 @@ def test_history_has_every_revision_and_the_log_every_commit(vault: rv.Vault) ->
     assert vault.get(f"{first.id}@{earlier.commit}").metrics["total_return"] == 0.1
 
 
+def test_a_revision_has_the_annotations_it_came_with(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    run = runs[0]
+    [before] = vault.history(run)
+    assert (before.to_dict(), before.commit) == (vault.get(run.id).to_dict(), run.commit)
+    vault.tag(run, add=["later"])
+    [after] = vault.history(run)
+    assert after.to_dict() == before.to_dict()
+    assert vault.get(run.id).to_dict() == {**before.to_dict(), "tags": sorted([*before.tags, "later"])}
+
+
 def test_a_restored_run_has_the_annotations_it_was_removed_with(vault: rv.Vault, runs: list[rv.Run]) -> None:
     vault.tag(runs[0], add=["golden"])
     vault.note(runs[0], "precious")

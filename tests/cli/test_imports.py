@@ -20,6 +20,7 @@ LISTING = [
     ["list", "--format", "csv"],
     ["best"],
     ["has", "latest"],
+    ["log", "latest"],
     ["config"],
 ]
 

@@ -138,6 +138,17 @@ def test_ancestors(archive: Repository) -> None:
     assert [reader.is_ancestor(commit, FIRST_COMMIT), reader.is_ancestor("0" * 40, commit)] == [False, False]
 
 
+def test_two_commits_have_the_same_at_a_path(archive: Repository) -> None:
+    writer, reader = Writer(archive), Reader(archive)
+    first, second = writer.update(saves("a")), writer.update(saves("b"))
+    third = writer.update(saves("a", "two"))
+    early, late = (first, second), (second, third)
+    asked = [(early, "a"), (late, "a"), (early, "b"), (late, "b"), ((third, third), "c")]
+    assert [reader.is_same(*commits, run_path(name)) for commits, name in asked] == [True, False, False, True, True]
+    assert not reader.is_same("0" * 40, third, run_path("c"))
+    assert not reader.is_same("--all", third, run_path("c"))
+
+
 def test_the_log_has_subjects_and_trailers(archive: Repository) -> None:
     writer = Writer(archive)
     message = 'sweep: ünïcode | "x"\n\nA body: with a colon.\n\nRun: one\nRun: two\nStrategy: dual\nKind: sweep'

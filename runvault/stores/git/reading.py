@@ -149,6 +149,11 @@ class Reader:
         """Return the id of what is at `path` in a commit, None where there is nothing."""
         return self._resolve(f"{commit}:{path}")
 
+    def is_same(self, one: str, other: str, path: str) -> bool:
+        """Return whether two commits have the same at `path`, or both nothing; False for a commit that is not there."""
+        args = ["diff-tree", "--quiet", "-r", "-O/dev/null", "--no-renames", "--end-of-options", one, other]
+        return self._repository.git(*_PLAIN, *args, "--", f":(literal){path}", ok=(0, 1, 128)).returncode == 0
+
     def resolve_commit(self, text: str) -> str | None:
         """Return the commit that `text` names, None where it names none or several."""
         return self._resolve(f"{text}^{{commit}}")
