@@ -20,6 +20,7 @@ from runvault.errors import RunvaultError
 from runvault.stores.git import writing
 from runvault.stores.git.branch import Branch
 from runvault.stores.git.edits import Signature
+from runvault.stores.git.maintenance import REPACK
 from runvault.stores.git.repository import Repository
 
 pytestmark = pytest.mark.faults
@@ -120,8 +121,9 @@ def test_writers_that_know_nothing_of_our_lock_lose_nothing_and_cost_nothing(rep
         (("pack-refs", "--all", "--prune"), full_counts(10, 500)),
         (("gc", "--quiet"), full_counts(1, 20)),
         (("maintenance", "run", "--task=loose-objects", "--task=incremental-repack"), full_counts(1, 50)),
+        (REPACK, full_counts(1, 50)),
     ],
-    ids=["pack-refs", "gc", "maintenance"],
+    ids=["pack-refs", "gc", "maintenance", "packing"],
 )
 def test_saving_beside_housekeeping(repo: Path, command: tuple[str, ...], passes: int) -> None:
     repository = new_archive(repo)
