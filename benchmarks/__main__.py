@@ -19,6 +19,7 @@ from benchmarks import (
     mlflow_runs,
     pickle_folder,
     saving,
+    stale,
     sweeping,
 )
 from benchmarks.backtests import Prepared
@@ -30,6 +31,7 @@ GROUPS: dict[str, tuple[str, Callable[[Bench], Iterator[Figure]]]] = {
     "save": ("Saving a run", saving.measure),
     "sweep": ("Saving a sweep", sweeping.measure),
     "commands": ("Commands and listings", commands.measure),
+    "stale": ("Runs that are stale", stale.measure),
     "catalog": ("The catalog", catalogs.measure),
     "growth": ("The repository's growth", growth.measure),
     "dvc": ("DVC's experiments", dvc_experiments.measure),

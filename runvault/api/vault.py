@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runvault.api.saved import Saved, SavedSweep
     from runvault.archive.request import SaveRequest
     from runvault.archive.starting import Started
+    from runvault.execution.stale import Staleness
     from runvault.integrity.verify import Report
     from runvault.stores.git.edits import Signature
 
@@ -290,6 +291,24 @@ class Vault:
         from runvault.api.replaying import check
 
         return check(self, tag, said)
+
+    def stale(self, **filters: Any) -> Staleness:
+        """Return the runs whose code or data differ from what the working tree has now; nothing is run or imported.
+
+        Parameters
+        ----------
+        **filters
+            As for `list`.
+
+        Returns
+        -------
+        Staleness
+            ``.runs``, each with ``run`` (its id), ``code`` (paths) and ``data`` (names of inputs), in the order of
+            `list`; and ``.without_recipe``, how many of the selected runs nothing can be said of.
+        """
+        from runvault.execution.stale import find_stale
+
+        return find_stale(self.stores, self.selection(**filters))
 
     def _request(
         self,

@@ -15,6 +15,8 @@ from runvault.cli.common import (
     complete_tag,
     echo_csv,
     echo_json,
+    echo_paged,
+    filter_options,
     notice,
     output_options,
     parse_pairs,
@@ -146,6 +148,36 @@ def write_file(name: str, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
+@click.command()
+@filter_options
+@output_options
+@click.pass_obj
+def stale(context: Context, /, form: str, **filters: Any) -> None:
+    """List runs whose code or data differ from what the working tree has now
+
+    Nothing is run. Code: the files that the run imported; data: its input files. Inputs that were passed in memory are
+    not compared, and runs without a recipe are left out.
+    """
+    vault = context.open()
+    for run, problem in vault.damaged():
+        notice(f"warning: {run} is not looked at: {problem}")
+    found = vault.stale(**filters)
+    document = found.to_dict()
+    if form == "json":
+        echo_json(document)
+    elif form == "csv":
+        rows = [[each["run"], "; ".join(each["code"]), "; ".join(each["data"])] for each in document["runs"]]
+        echo_csv([["run", "code", "data"], *rows])
+    elif found.runs:
+        from runvault.views.stale import stale_table
+
+        echo_paged(stale_table(document["runs"], STYLES[form]).splitlines())
+    if not found.runs:
+        notice("no run differs from the working tree")
+    if found.without_recipe:
+        notice(f"{found.without_recipe} run(s) without a recipe were left out")
+
+
 STATUS = {"exact": 0, "close": 0, "changed": 0, "drift": 1, "failed": 50}
 
 
@@ -158,4 +190,4 @@ def _asked(shown: str) -> bool:
     return click.confirm("This code is not yours. Run it?", err=True)
 
 
-COMMANDS = (run, replay, check)
+COMMANDS = (run, replay, check, stale)

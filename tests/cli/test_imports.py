@@ -22,6 +22,7 @@ LISTING = [
     ["has", "latest"],
     ["log", "latest"],
     ["config"],
+    ["stale"],
 ]
 
 

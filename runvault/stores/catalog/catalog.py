@@ -169,6 +169,26 @@ class Catalog:
         """Return how many runs are selected, whatever the limit."""
         return self._ask(lambda db: Query(db, _branch(db, ref), selection).count())
 
+    def manifests(self, ref: str, selection: Selection) -> list[tuple[str, str]]:
+        """Return id and manifest's blob of the selected runs, in order: what a reader of many manifests needs.
+
+        Raises
+        ------
+        ConfigError
+            As for `select`.
+        """
+        # CROSS JOIN keeps SQLite from walking the numbers once for every run: json_each has no index
+        sql = (
+            "SELECT r.id, lower(hex(f.manifest)) FROM json_each(?) n CROSS JOIN runs r ON r.run = n.value"
+            " CROSS JOIN folders f USING (run) ORDER BY n.key"
+        )
+
+        def find(db: sqlite3.Connection) -> list[tuple[str, str]]:
+            numbers = Query(db, _branch(db, ref), selection).runs()
+            return db.execute(sql, (orjson.dumps(numbers).decode(),)).fetchall()
+
+        return self._ask(find)
+
     def run(self, ref: str, run: str) -> dict[str, Json] | None:
         """Return one run of the tip as JSON; None where it is not there or damaged."""
         sql = "SELECT i.run FROM ids i JOIN runs USING (run) WHERE i.branch = ? AND i.id = ?"

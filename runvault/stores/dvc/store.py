@@ -15,7 +15,7 @@ from runvault.errors import ArtifactMissingError, FormatError, IntegrityError, R
 from runvault.stores.dvc.batch import Batch, object_path
 from runvault.stores.dvc.cache import Cache, find_dvc_folder, resolve_cache
 from runvault.stores.dvc.files import chunks_of, device_of, hash_chunks
-from runvault.stores.dvc.inputs import describe_file, list_folder, read_listing, writer_of
+from runvault.stores.dvc.inputs import Listing, describe_file, list_folder, read_listing, writer_of
 from runvault.stores.dvc.pointers import MD5
 from runvault.stores.dvc.stored import Stored, describe
 
@@ -86,13 +86,19 @@ class ObjectStore:
         with _translated(path), self.batch() as batch:
             return self._put_folder(path, batch) if path.is_dir() else self._put_file(path, batch)
 
+    def name_of(self, path: Path) -> str:
+        """Return what a file or a folder would be called as an object; nothing is stored."""
+        if not path.is_dir():
+            return describe_file(path).md5
+        return f"{describe(self._listing(path).data).md5}.dir"
+
     def _put_file(self, path: Path, batch: Batch) -> Stored:
         stored = describe_file(path)
         batch.add(stored.md5, writer_of(path, stored), lambda copy: describe_file(copy) == stored)
         return stored
 
     def _put_folder(self, path: Path, batch: Batch) -> Stored:
-        listing = list_folder(path, None if self._dvc_folder is None else self._dvc_folder.parent)
+        listing = self._listing(path)
         for file, md5 in listing.files.items():
             if self._put_file(file, batch).md5 != md5:
                 raise IntegrityError(f"{file} changed while it was read", "save again once nothing writes to it")
@@ -100,6 +106,9 @@ class ObjectStore:
         name = f"{stored.md5}.dir"
         batch.add(name, lambda out: out.write(listing.data), lambda copy: copy.read_bytes() == listing.data)
         return Stored(name, stored.sha256, listing.size, len(listing.files))
+
+    def _listing(self, path: Path) -> Listing:
+        return list_folder(path, None if self._dvc_folder is None else self._dvc_folder.parent)
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
