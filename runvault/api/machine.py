@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import platform
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -43,6 +45,26 @@ def provenance(stores: Stores) -> Provenance:
     """Return who saves, when, and in which code and environment."""
     identity = stores.repository.identity()
     return Provenance(now(), identity.name, identity.email, code_state(stores.code), environment())
+
+
+def installed(repository: Repository) -> Provenance:
+    """Return `provenance` with the numeric packages that a process started now would find, imported here or not.
+
+    What a replay in a process of its own is made in; it does not depend on what this process has done before.
+    """
+    found = provenance(repository)
+    return replace(found, environment={**_interpreter(), "packages": dict(_installed())})
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
+    import importlib.metadata
+
+    versions = {}
+    for package in sorted({*NUMERIC_PACKAGES.values(), "runvault", "vectorbt"}):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def environment() -> dict[str, Json]:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.api.arguments import as_seed
-from runvault.api.machine import provenance
+from runvault.api.machine import installed, provenance
 from runvault.archive.reading import Located
 from runvault.errors import ConfigError, ReplayError, RunvaultError
+from runvault.execution.bisect import BisectOutcome, BisectRequest
+from runvault.execution.bisect import bisect as bisect_run
 from runvault.execution.overrides import Overrides
-from runvault.execution.replay import ReplayOutcome, ReplayRequest
+from runvault.execution.replay import Ask, ReplayOutcome, ReplayRequest
 from runvault.execution.replay import replay as replay_run
 from runvault.execution.series import Span
 
@@ -87,6 +89,12 @@ def check(vault: Vault, tag: str, said: Mapping[str, Any]) -> Sequence[Replayed]
         except ReplayError as error:
             done.append(Replayed(vault, ReplayOutcome("failed", located.id, reason=[_told(error)])))
     return done
+
+
+def bisect(vault: Vault, located: Located, request: BisectRequest, ask: Ask | None) -> BisectOutcome:
+    """Find the first commit at which a run drifts; see `Vault.bisect`."""
+    repository = vault.stores.repository
+    return bisect_run(vault.stores, located, request, lambda: installed(repository), ask or _refuse)
 
 
 def _told(error: RunvaultError) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runvault.api.saved import Saved, SavedSweep
     from runvault.archive.request import SaveRequest
     from runvault.archive.starting import Started
+    from runvault.execution.bisect import BisectOutcome
     from runvault.execution.stale import Staleness
     from runvault.integrity.verify import Report
     from runvault.stores.git.edits import Signature
@@ -291,6 +292,53 @@ class Vault:
         from runvault.api.replaying import check
 
         return check(self, tag, said)
+
+    def bisect(
+        self,
+        ref: RunLike,
+        *,
+        good: str,
+        bad: str,
+        metric: str | None = None,
+        tol: float = 0.0,
+        timeout: float | None = None,
+        trust_code: bool = False,
+        ask: Callable[[str], bool] | None = None,
+    ) -> BisectOutcome:
+        """Find the first commit of the code at which the replay of a run drifts, as ``git bisect`` searches.
+
+        Each step is a replay in a process of its own; commits that cannot run are skipped. `good` is not tested, `bad`
+        only where nothing between them drifts. Verdicts are kept, and a later search does not replay them again.
+
+        Parameters
+        ----------
+        good, bad : str
+            Commits of the code: at `good` the archived numbers came out, at `bad` others do.
+        metric, tol : str, float
+            Call a commit bad where this metric differs by more than `tol` from the archived one, instead of where the
+            verdict is ``drift``. In the metric's own unit, a fraction for ratios.
+        timeout : float, optional
+            Seconds after which a replay is ended; the commit is skipped.
+        trust_code : bool
+            Run code of others.
+
+        Returns
+        -------
+        BisectOutcome
+            ``.first_drift`` and ``.tested``, each with ``commit``, ``verdict`` and ``replayed``.
+
+        Raises
+        ------
+        ReplayError
+            A commit is not here, nothing drifts, or only commits that cannot run are left.
+        ConfigError
+            `good` is not an ancestor of `bad`, or the run has no such metric.
+        """
+        from runvault.api.replaying import bisect
+        from runvault.execution.bisect import BisectRequest
+
+        request = BisectRequest(good=good, bad=bad, metric=metric, tol=tol, timeout_s=timeout, trusted=trust_code)
+        return bisect(self, self._located(ref), request, ask)
 
     def stale(self, **filters: Any) -> Staleness:
         """Return the runs whose code or data differ from what the working tree has now; nothing is run or imported.

@@ -10,6 +10,7 @@ import click
 from runvault.cli.common import (
     STYLES,
     Context,
+    complete_metric,
     complete_run,
     complete_strategy,
     complete_tag,
@@ -178,6 +179,45 @@ def stale(context: Context, /, form: str, **filters: Any) -> None:
         notice(f"{found.without_recipe} run(s) without a recipe were left out")
 
 
+@click.command()
+@click.argument("ref", metavar="RUN", shell_complete=complete_run)
+@click.option("--good", required=True, metavar="COMMIT", help="Here the archived numbers came out")
+@click.option("--bad", required=True, metavar="COMMIT", help="Here others do")
+@click.option(
+    "--metric",
+    metavar="M",
+    shell_complete=complete_metric,
+    help="Bad is where M differs, not where the verdict is drift",
+)
+@click.option("--tol", type=click.FloatRange(min=0), metavar="X", help="With --metric: by more than X  [default: 0]")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Skip a commit after S seconds"
+)
+@click.option("--trust-code", is_flag=True, help="Run code that is not yours without asking")
+@output_options
+@click.pass_obj
+def bisect(context: Context, /, ref: str, form: str, tol: float | None, **said: Any) -> None:
+    """Find the first commit of the code at which the replay drifts
+
+    The search is that of git bisect: commits that cannot run are skipped, and a search goes on where it stood.
+    """
+    if tol is not None and said["metric"] is None:
+        raise click.UsageError("--tol goes with --metric")
+    vault = context.open_to_write()
+    with working(f"bisecting {ref}"):
+        found = vault.bisect(ref, tol=tol or 0.0, ask=_asked if sys.stdin.isatty() else _never, **said)
+    document = found.to_dict()
+    if form == "json":
+        echo_json(document)
+    elif form == "csv":
+        echo_csv([["commit", "verdict"], *([each["commit"], each["verdict"]] for each in document["tested"])])
+        notice(f"first drift: {found.first_drift}")
+    else:
+        from runvault.views.replays import bisect_text
+
+        click.echo(bisect_text(document, STYLES[form]))
+
+
 STATUS = {"exact": 0, "close": 0, "changed": 0, "drift": 1, "failed": 50}
 
 
@@ -190,4 +230,4 @@ def _asked(shown: str) -> bool:
     return click.confirm("This code is not yours. Run it?", err=True)
 
 
-COMMANDS = (run, replay, check, stale)
+COMMANDS = (run, replay, check, stale, bisect)

@@ -34,5 +34,11 @@ def replays_table(replays: Sequence[Mapping[str, Json]], style: str) -> str:
     return table(rows, ["run", "verdict", "reason"], style)
 
 
+def bisect_text(found: Mapping[str, Json], style: str) -> str:
+    """Return what a search through the code found, and each commit that it judged."""
+    rows = [(each["commit"][:12], each["verdict"]) for each in found["tested"]]
+    return "\n".join([f"first drift: {found['first_drift']}", "", table(rows, ["commit", "verdict"], style)])
+
+
 def _short(run: str) -> str:
     return run[:8] + run[64:]
