@@ -108,9 +108,9 @@ def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_
     taken = state.untracked if every_untracked else [path for path in state.untracked if _is_wanted(path, wanted)]
     with tempfile.TemporaryDirectory(prefix="runvault-snapshot-") as folder:
         maker = _Maker(repository, repository.work_tree, Path(folder))
-        commit = maker.commit([*state.changes, *(_Change(path, "", _GONE, None) for path in taken)], state.head)
-    note_own_code(repository, commit)
+        commit = maker.commit([*state.changes, *(_Change(path, "", None) for path in taken)], state.head)
     _keep(repository, commit)
+    note_own_code(repository, commit)
     tracked = maker.left_out.intersection(change.path for change in state.changes)
     tracked |= _hidden(repository, repository.work_tree)
     missed = set(state.untracked) - set(taken) | maker.left_out | tracked
@@ -135,12 +135,11 @@ class _Change:
     """A file that differs from HEAD.
 
     `mode` is what the working tree has, ``000000`` where it is gone, empty where nobody has said. `blob` is set where
-    the index has the file as it is in the working tree, with `staged` as its mode there.
+    the index has the file as it is in the working tree.
     """
 
     path: str
     mode: str
-    staged: str
     blob: str | None
 
 
@@ -184,11 +183,11 @@ def _parse_change(field: str) -> Iterator[_Change]:
     if field.startswith("1 "):
         _, xy, _, _, staged, mode, _, blob, path = field.split(" ", 8)
         as_staged = xy[1] == "." or staged == GITLINK
-        yield _Change(path, staged if as_staged else mode, staged, blob if as_staged else None)
+        yield _Change(path, staged if as_staged else mode, blob if as_staged else None)
     elif field.startswith("u "):  # in the middle of a merge: the file with its marks is what would run
         *_, mode, _, _, _, path = field.split(" ", 10)
         if mode != GITLINK:
-            yield _Change(path, mode, _GONE, None)
+            yield _Change(path, mode, None)
 
 
 class _Maker:
