@@ -47,12 +47,12 @@ def provenance(stores: Stores) -> Provenance:
     return Provenance(now(), identity.name, identity.email, code_state(stores.code), environment())
 
 
-def installed(repository: Repository) -> Provenance:
+def installed(stores: Stores) -> Provenance:
     """Return `provenance` with the numeric packages that a process started now would find, imported here or not.
 
     What a replay in a process of its own is made in; it does not depend on what this process has done before.
     """
-    found = provenance(repository)
+    found = provenance(stores)
     return replace(found, environment={**_interpreter(), "packages": dict(_installed())})
 
 
