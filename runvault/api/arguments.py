@@ -39,6 +39,25 @@ def as_seed(seed: Any) -> int:
         raise ConfigError(f"the seed is a {type(seed).__name__}, not an integer") from error
 
 
+def as_count(count: Any, name: str) -> int | None:
+    """Return how many of something are wanted, None where nothing was said.
+
+    Raises
+    ------
+    ConfigError
+        It is no integer, or less than one.
+    """
+    if count is None:
+        return None
+    try:
+        number = operator.index(count)
+    except TypeError as error:
+        raise ConfigError(f"{name} is a {type(count).__name__}, not an integer") from error
+    if number < 1:
+        raise ConfigError(f"{name} is {number}: it must be at least 1")
+    return number
+
+
 def check_filters(filters: Mapping[str, Any]) -> None:
     """Refuse filters that do not exist, and those of a wrong type.
 

@@ -124,7 +124,7 @@ class _Recorder:
         vault = self._vault or open_vault()
         params, files, frames = self._sorted(args, kwargs)
         seed = params.pop("seed", self._default_seed())
-        entry = entry_of(self._function, vault.stores.repository.work_tree or Path.cwd())
+        entry = entry_of(self._function, vault.stores.code.work_tree or Path.cwd())
         return record_call(vault, self._function, entry, params, files, frames, seed, self._said)
 
     def _default_seed(self) -> int:

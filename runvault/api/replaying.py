@@ -93,8 +93,7 @@ def check(vault: Vault, tag: str, said: Mapping[str, Any]) -> Sequence[Replayed]
 
 def bisect(vault: Vault, located: Located, request: BisectRequest, ask: Ask | None) -> BisectOutcome:
     """Find the first commit at which a run drifts; see `Vault.bisect`."""
-    repository = vault.stores.repository
-    return bisect_run(vault.stores, located, request, lambda: installed(repository), ask or _refuse)
+    return bisect_run(vault.stores, located, request, lambda: installed(vault.stores), ask or _refuse)
 
 
 def _told(error: RunvaultError) -> str:

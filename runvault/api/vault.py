@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runvault.api.replaying import Replayed
     from runvault.api.running import Ran
     from runvault.api.saved import Saved, SavedSweep
+    from runvault.api.sweeping import Swept
     from runvault.archive.request import SaveRequest
     from runvault.archive.starting import Started
     from runvault.execution.bisect import BisectOutcome
@@ -252,6 +253,72 @@ class Vault:
         from runvault.api.running import run
 
         return run(self, entry, said)
+
+    def sweep(
+        self,
+        entry: str,
+        grid: Mapping[str, Sequence[Json]],
+        *,
+        random: int | None = None,
+        executor: str = "processes",
+        workers: int | None = None,
+        dask: str | None = None,
+        vectorized: bool = False,
+        progress: Callable[[int, int], Any] | None = None,
+        **said: Any,
+    ) -> Swept:
+        """Call a function for every combination of a grid and archive what it returns, a batch a commit.
+
+        Combinations that equal code has archived already are not computed again: a sweep that was ended goes on where
+        it was when it is started again.
+
+        Parameters
+        ----------
+        entry : str
+            As for `run`.
+        grid : mapping of str to sequence
+            The values of each parameter, as in ``{"fast": [5, 10], "slow": range(20, 60, 10)}``.
+        random : int, optional
+            Draw this many of the combinations, with the seed.
+        executor : str
+            ``serial``, ``processes`` (by default), or ``dask``.
+        workers : int, optional
+            How many processes; as many as there are processors by default.
+        dask : str, optional
+            The address of a Dask scheduler; a cluster on this machine is made where there is none.
+        vectorized : bool
+            The function takes arrays, one element a combination, and returns a portfolio of one column each.
+        progress : callable, optional
+            Told how many combinations are done, and how many there are.
+        **said
+            As for `run`; ``params`` are what all combinations share.
+
+        Returns
+        -------
+        Swept
+            ``.total``, ``.archived``, ``.skipped``, ``.failed`` and ``.ids``.
+
+        Raises
+        ------
+        ReplayError
+            The entry cannot be imported, or a worker died; what was finished by then is archived.
+        ConfigError
+            The entry does not take what was said, or the grid or the executor is none.
+        """
+        from runvault.api.sweeping import sweep
+
+        return sweep(
+            self,
+            entry,
+            grid,
+            random=random,
+            executor=executor,
+            workers=workers,
+            dask=dask,
+            vectorized=vectorized,
+            progress=progress,
+            said=said,
+        )
 
     def replay(self, ref: RunLike, **said: Any) -> Replayed:
         """Run an archived run again, in the code and on the data that were recorded, in a process of its own.

@@ -141,6 +141,12 @@ def message_of(subject: str, **trailers: str | None) -> str:
     return f"{one_line(subject)}\n\n" + "\n".join(lines) + "\n"
 
 
+def sweep_message(strategy: str, count: int, sweep: str | None, code: str | None) -> str:
+    """Return the message of a commit of several runs of a sweep."""
+    subject = f"Save sweep of {one_line(strategy, 60)}: {count} run{'' if count == 1 else 's'}"
+    return message_of(subject, sweep=sweep, strategy=strategy, code=code, kind="sweep")
+
+
 def one_line(text: str, limit: int = 200) -> str:
     """Return `text` on one line of at most `limit` characters."""
     flat = " ".join(text.split())

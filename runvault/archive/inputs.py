@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from runvault.archive.request import SaveRequest
+from runvault.archive.stores import Stores
 from runvault.engines.result import Outcome, Window
 from runvault.errors import ConfigError
 
@@ -61,6 +63,11 @@ def keep_inputs(objects: ObjectStore, files: Mapping[str, Path]) -> Inputs:
         hashes[name] = stored.md5
         pointers[f"data/{stored.md5[:2]}/{file_name}.dvc"] = pointer_bytes(file_name, stored)
     return Inputs(hashes, pointers)
+
+
+def inputs_of(stores: Stores, request: SaveRequest) -> Inputs:
+    """Fingerprint and keep the input files of a request."""
+    return keep_inputs(stores.objects, request.data) if request.data else NO_INPUTS
 
 
 def _window_members(window: Window) -> dict[str, Json]:

@@ -1,11 +1,13 @@
-"""Saving one result: address, artifacts, one commit."""
+"""Saving one result, or several together: address, artifacts, one commit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.archive.artifacts import ArtifactWriter, read_tables
+from runvault.archive.changing import edit_of
 from runvault.archive.compose import (
     ANNOTATIONS,
     MANIFEST,
@@ -20,9 +22,10 @@ from runvault.archive.compose import (
     message_of,
     new_annotations,
     one_line,
+    sweep_message,
     to_bytes,
 )
-from runvault.archive.inputs import NO_INPUTS, keep_inputs
+from runvault.archive.inputs import NO_INPUTS, Inputs, inputs_of, keep_inputs
 from runvault.archive.reading import commit_of
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.stores import Stores
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = Any
 
+BULK_FILES = 100  # from here on one pack is sooner made than that many loose objects
+
 
 def save_result(stores: Stores, result: Result, request: SaveRequest, provenance: Provenance) -> SaveOutcome:
     """Archive one result.
@@ -55,18 +60,91 @@ def save_result(stores: Stores, result: Result, request: SaveRequest, provenance
     ConfigError
         A value has no canonical form, or looks like a credential; the message names its path.
     """
-    return _Save(stores, result, request, provenance).run()
+    save = _Save(stores, result, request, provenance, inputs_of(stores, request))
+    commit = stores.update(save.plan)
+    return save.outcome(commit or stores.require_tip())
+
+
+def save_results(
+    stores: Stores,
+    results: Sequence[tuple[Result, SaveRequest]],
+    provenance: Provenance,
+    inputs: Inputs | None = None,
+) -> list[SaveOutcome]:
+    """Archive several results of one sweep, all in one commit.
+
+    Parameters
+    ----------
+    results : sequence of (Result, SaveRequest)
+        Of one strategy, with one `lineage`; no two have one address.
+    inputs : Inputs, optional
+        The input files as they were kept already; by default those of each request are kept now.
+
+    Returns
+    -------
+    list of SaveOutcome
+        In the order of the results.
+
+    Raises
+    ------
+    ConfigError
+        A value has no canonical form; then nothing is archived.
+    """
+    saves = [
+        _Save(stores, result, request, provenance, inputs or inputs_of(stores, request)) for result, request in results
+    ]
+    commit = stores.update(_Together(saves, stores, provenance).plan) if saves else None
+    commit = commit or stores.require_tip()
+    return [save.outcome(commit) for save in saves]
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """The files that a save changes, and what for; None as the content removes a file."""
+
+    files: Mapping[str, bytes | None]
+    kind: str
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Several saves, on their way into one commit."""
+
+    saves: Sequence[_Save]
+    stores: Stores
+    provenance: Provenance
+
+    def plan(self, tip: Tip) -> Edit | None:
+        """Return what all the saves change on top of `tip`; None where they change nothing."""
+        with self.stores.objects.batch():
+            planned = [(save, changes) for save in self.saves if (changes := save.changes(tip)) is not None]
+        if not planned:
+            return None
+        files = {path: content for _, changes in planned for path, content in changes.files.items()}
+        request = self.saves[0].request
+        new = sum(save.created for save, _ in planned)
+        if not new:
+            runs = [save.address.id for save, _ in planned]
+            subject = f"Annotate {len(runs)} runs of {one_line(request.strategy, 60)}"
+            return edit_of(tuple(files.items()), subject, runs, "annotate", self.provenance)
+        code = self.provenance.code.get("commit")
+        message = sweep_message(request.strategy, new, request.lineage.get("sweep"), code)
+        author = Signature(self.provenance.author_name, self.provenance.author_email)
+        bulk = len(files) > BULK_FILES
+        return Edit(tuple(files.items()), message, author, self.provenance.now, bulk=bulk)
 
 
 class _Save:
-    """One save, from address to commit; `_plan` is called again where another writer came first."""
+    """One save, from address to commit; `plan` is called again where another writer came first."""
 
-    def __init__(self, stores: Stores, result: Result, request: SaveRequest, provenance: Provenance) -> None:
+    def __init__(
+        self, stores: Stores, result: Result, request: SaveRequest, provenance: Provenance, inputs: Inputs
+    ) -> None:
         self.stores = stores
         self.result = result
         self.request = request
         self.provenance = provenance
-        self.inputs = keep_inputs(stores.objects, request.data) if request.data else NO_INPUTS
+        self.inputs = inputs
         self.kept = keep_inputs(stores.objects, request.kept) if request.kept else NO_INPUTS
         self.address: Address = address_of(request, result.engine, self.inputs.config(result), request.params)
         self.artifacts = ArtifactWriter(stores.objects)
@@ -74,13 +152,16 @@ class _Save:
         self.created = False
         self.drift: Mapping[str, Json] | None = None
 
-    def run(self) -> SaveOutcome:
-        commit = self.stores.update(self._plan)
-        if commit is None:
-            commit = self.stores.require_tip()
+    def outcome(self, commit: str) -> SaveOutcome:
+        """Return what became of it, once `commit` holds it."""
         return SaveOutcome(str(self.address.id), commit, self.created, self.drift)
 
-    def _plan(self, tip: Tip) -> Edit | None:
+    def plan(self, tip: Tip) -> Edit | None:
+        """Return the edit of a commit of this save alone."""
+        changes = self.changes(tip)
+        return None if changes is None else self._edit(changes)
+
+    def changes(self, tip: Tip) -> _Changes | None:
         """Return what this save changes on top of `tip`; None where it changes nothing."""
         at = created_at_text(self.provenance.now, tip.time)
         known = tip.read(f"{self.address.id.path}/{MANIFEST}")
@@ -94,7 +175,7 @@ class _Save:
         self.created, self.drift = False, None
         return None if annotated == annotations else self._annotation(annotated)
 
-    def _revision(self, tip: Tip, at: str, annotations: Annotations, previous: Manifest | None = None) -> Edit:
+    def _revision(self, tip: Tip, at: str, annotations: Annotations, previous: Manifest | None = None) -> _Changes:
         pointers = self._store_artifacts()
         manifest = to_bytes(
             manifest_of(
@@ -118,7 +199,7 @@ class _Save:
         removed = {f"{self.address.id.path}/{name}": None for name in stale}
         pointed = {**self.inputs.pointers, **self.kept.pointers}
         inputs = {path: data for path, data in pointed.items() if not tip.exists(path)}
-        return self._edit({**removed, **changed, **inputs}, self.request.kind)
+        return _Changes({**removed, **changed, **inputs}, self.request.kind)
 
     def _store_artifacts(self) -> Mapping[str, bytes]:
         """Put the tables and the engine's dump into the DVC cache, once; return the pointers by file name."""
@@ -143,18 +224,18 @@ class _Save:
         """Return the earlier revision's tables, as far as they are here: they tell `close` from `drift`."""
         return read_tables(self.stores.objects, previous.to_dict(), missing_ok=True)
 
-    def _annotation(self, annotations: Annotations) -> Edit:
-        return self._edit({f"{self.address.id.path}/{ANNOTATIONS}": annotations.to_bytes()}, "annotate")
+    def _annotation(self, annotations: Annotations) -> _Changes:
+        return _Changes({f"{self.address.id.path}/{ANNOTATIONS}": annotations.to_bytes()}, "annotate")
 
-    def _edit(self, files: Mapping[str, bytes | None], kind: str) -> Edit:
+    def _edit(self, changes: _Changes) -> Edit:
         strategy = self.request.strategy
-        verb = "Annotate" if kind == "annotate" else "Revise" if self.drift else "Save"
+        verb = "Annotate" if changes.kind == "annotate" else "Revise" if self.drift else "Save"
         message = message_of(
             f"{verb} {one_line(strategy, 60)} {self.address.id.short}",
             run=str(self.address.id),
             strategy=strategy,
             code=self.provenance.code.get("commit"),
-            kind=kind,
+            kind=changes.kind,
         )
         author = Signature(self.provenance.author_name, self.provenance.author_email)
-        return Edit(files=tuple(files.items()), message=message, author=author, time=self.provenance.now)
+        return Edit(files=tuple(changes.files.items()), message=message, author=author, time=self.provenance.now)

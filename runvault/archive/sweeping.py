@@ -20,12 +20,12 @@ from runvault.archive.compose import (
     annotate,
     created_at_text,
     manifest_of,
-    message_of,
     new_annotations,
     one_line,
+    sweep_message,
     to_bytes,
 )
-from runvault.archive.inputs import NO_INPUTS, keep_inputs
+from runvault.archive.inputs import Inputs, inputs_of
 from runvault.archive.reading import commit_of
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.stores import Stores
@@ -61,10 +61,17 @@ class _Planned:
     previous: Manifest | None
 
 
-def save_sweep(stores: Stores, sweep: Sweep, request: SaveRequest, provenance: Provenance) -> list[SaveOutcome]:
+def save_sweep(
+    stores: Stores, sweep: Sweep, request: SaveRequest, provenance: Provenance, inputs: Inputs | None = None
+) -> list[SaveOutcome]:
     """Archive each column of a sweep as a run of its own, all in one commit.
 
     Columns whose address holds an equal result already are left as they are.
+
+    Parameters
+    ----------
+    inputs : Inputs, optional
+        The input files as they were kept already; by default those of the request are kept now.
 
     Returns
     -------
@@ -76,19 +83,21 @@ def save_sweep(stores: Stores, sweep: Sweep, request: SaveRequest, provenance: P
     ConfigError
         A value has no canonical form, or two columns have one address.
     """
-    return _SweepSave(stores, sweep, request, provenance).run()
+    return _SweepSave(stores, sweep, request, provenance, inputs or inputs_of(stores, request)).run()
 
 
 class _SweepSave:
-    def __init__(self, stores: Stores, sweep: Sweep, request: SaveRequest, provenance: Provenance) -> None:
+    def __init__(
+        self, stores: Stores, sweep: Sweep, request: SaveRequest, provenance: Provenance, inputs: Inputs
+    ) -> None:
         self.stores = stores
         self.sweep = sweep
         self.request = request
         self.provenance = provenance
         self.made = Made(sweep.engine, sweep.backend, sweep.packages)
-        self.inputs = keep_inputs(stores.objects, request.data) if request.data else NO_INPUTS
+        self.inputs = inputs
         self.addresses = self._addresses()
-        self.lineage = {"sweep": _sweep_id([address.id for address in self.addresses])}
+        self.lineage = {"sweep": _sweep_id([address.id for address in self.addresses]), **request.lineage}
         self.shared = ArtifactWriter(stores.objects)
         self.dumps: Mapping[int, _Dump] = {}
         self.planned: list[_Planned] = []
@@ -149,7 +158,11 @@ class _SweepSave:
 
     def _store_dumps(self) -> dict[int, _Dump]:
         """Return the stored dump of each column that gets one, by the column's number."""
-        if self.sweep.dump is None or self.request.pickles == "none":
+        if self.request.pickles == "none":
+            return {}
+        if self.sweep.whole_dump is not None:
+            return self._store_dump(self.sweep.columns, self.sweep.whole_dump)
+        if self.sweep.dump is None:
             return {}
         columns = [planned.column for planned in self.planned]
         first, rest = columns[:COLUMNS_PER_PICKLE], columns[COLUMNS_PER_PICKLE:]
@@ -222,13 +235,8 @@ class _SweepSave:
         if not files.new:
             runs = [planned.address.id for planned in files.annotated]
             return edit_of(tuple(files), f"Annotate {len(runs)} runs of {strategy}", runs, "annotate", self.provenance)
-        message = message_of(
-            f"Save sweep of {strategy}: {len(files.new)} runs",
-            sweep=self.lineage["sweep"],
-            strategy=self.request.strategy,
-            code=self.provenance.code.get("commit"),
-            kind="sweep",
-        )
+        code = self.provenance.code.get("commit")
+        message = sweep_message(self.request.strategy, len(files.new), self.lineage["sweep"], code)
         author = Signature(self.provenance.author_name, self.provenance.author_email)
         return Edit(files=files, message=message, author=author, time=self.provenance.now, bulk=True)
 

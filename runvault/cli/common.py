@@ -151,6 +151,35 @@ def working(text: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def counting(text: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show on a terminal how much is done, how fast, and how long it will take; yield what is to be told."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        task = shown.add_task(text, total=None, rate="")
+        known: list[int] = []  # what was there at the start is no speed
+
+        def tell(done: int, total: int) -> None:
+            known.append(done) if not known else None
+            speed = shown.tasks[0].speed
+            rate = f"{speed:.1f}/s" if speed else ""
+            shown.update(task, completed=done - known[0], total=total - known[0], rate=rate)
+
+        yield tell
+
+
 def notice(text: str) -> None:
     """Say something on stderr that is not the result."""
     from runvault.views.inert import inert

@@ -14,6 +14,7 @@ from runvault.cli.common import (
     complete_run,
     complete_strategy,
     complete_tag,
+    counting,
     echo_csv,
     echo_json,
     echo_paged,
@@ -23,7 +24,8 @@ from runvault.cli.common import (
     parse_pairs,
     working,
 )
-from runvault.cli.saves import parse_data, request_options, request_words, show_saved
+from runvault.cli.grids import parse_grid
+from runvault.cli.saves import parse_data, request_options, request_words, show_saved, show_swept
 
 Json: TypeAlias = Any
 
@@ -58,6 +60,46 @@ def run(
     if report_file:
         write_file(report_file, ran.run.report())
     show_saved(ran, form, None if ran.computed else "already there, from equal code: not run again")
+
+
+@click.command()
+@click.argument("entry")
+@click.option("--grid", multiple=True, required=True, metavar="K=SPEC", help="Values: 10,20,30 or start:stop:step")
+@click.option("--random", type=click.IntRange(1), metavar="N", help="Draw N of the combinations, with the seed")
+@click.option("--strategy", metavar="S", shell_complete=complete_strategy, help="[default: the function's name]")
+@request_options
+@click.option("--executor", type=click.Choice(["serial", "processes", "dask"]), default="processes", show_default=True)
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="[default: one a processor]")
+@click.option("--dask", metavar="ADDRESS", help="Compute on the cluster of this scheduler; implies --executor dask")
+@click.option("--vectorized", is_flag=True, help="The function takes arrays and returns one column a combination")
+@click.option("--force", is_flag=True, help="Run also what equal code has archived already")
+@click.option("--require-clean", is_flag=True, help="Refuse code with uncommitted changes")
+@output_options
+@click.pass_context
+def sweep(ctx: click.Context, /, entry: str, grid: tuple[str, ...], form: str, **said: Any) -> int:
+    """Call a function for every combination of a grid and archive what it returns, a batch a commit
+
+    ENTRY is as for run. A stop is excluded, as in Python. What equal code has archived already is not computed again,
+    so a sweep that was ended goes on when it is started again. Status 1 if a combination raised.
+    """
+    context: Context = ctx.obj
+    words = request_words(said)
+    if words["dask"]:
+        if words["executor"] == "serial" or _was_said(ctx, "executor", "processes", words):
+            raise click.BadParameter("--dask needs --executor dask", param_hint="--executor")
+        words["executor"] = "dask"
+    values = parse_grid(grid)
+    vault = context.open_to_write()
+    with counting(f"sweep of {entry}") as progress:
+        swept = vault.sweep(entry, values, progress=progress, **words)
+    for path in swept.left_out:
+        notice(f"not in the snapshot of the code: {path}")
+    show_swept(swept.to_dict(), form)
+    return 1 if swept.failed else 0
+
+
+def _was_said(ctx: click.Context, name: str, value: str, words: dict[str, Any]) -> bool:
+    return words[name] == value and ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 @click.command()
@@ -230,4 +272,4 @@ def _asked(shown: str) -> bool:
     return click.confirm("This code is not yours. Run it?", err=True)
 
 
-COMMANDS = (run, replay, check, stale, bisect)
+COMMANDS = (run, sweep, replay, check, stale, bisect)

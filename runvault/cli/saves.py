@@ -79,3 +79,22 @@ def show_saved(saved: Any, form: str, state: str | None = None) -> None:
         fresh = "revised" if saved.drift else "saved"
         notice(f"{run['short_id']}: {state or (fresh if saved.created else 'already there, with equal results')}")
         click.echo(runs_table([run], style=STYLES[form]))
+
+
+def show_swept(document: Mapping[str, Json], form: str) -> None:
+    """Show what came of a sweep: what failed on stderr, the counts on stdout."""
+    import json
+
+    for failure in document["failed"]:
+        words = ", ".join(f"{name}={json.dumps(value)}" for name, value in failure["params"].items())
+        notice(f"failed: {words}: {failure['error']}")
+    counts = {name: document[name] for name in ("total", "archived", "skipped")} | {"failed": len(document["failed"])}
+    if form == "json":
+        echo_json(document)
+    elif form == "csv":
+        echo_csv([list(counts), list(counts.values())])
+    elif form == "md":
+        cells = ([*counts], ["---:"] * len(counts), [str(count) for count in counts.values()])
+        click.echo("\n".join(f"| {' | '.join(row)} |" for row in cells))
+    else:
+        click.echo(f"{counts['total']} combinations: " + ", ".join(f"{counts[n]} {n}" for n in [*counts][1:]))

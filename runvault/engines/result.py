@@ -93,7 +93,8 @@ class Sweep:
     """Many backtests that share their tables; `columns` are in the order of the shared tables.
 
     `portfolio` is the same for every run (what depends on the column lies in the tables).
-    `dump(columns)` makes one pickle of a slice: the engine's own dump of a portfolio of just these columns.
+    `dump(columns)` makes one pickle of a slice: the engine's own dump of a portfolio of just these columns. A
+    sweep that comes from another process has `whole_dump` in its place: the pickle of all columns, made already.
     """
 
     engine: str
@@ -103,6 +104,7 @@ class Sweep:
     portfolio: Mapping[str, Json]
     columns: Sequence[SweepColumn]
     dump: Callable[[Sequence[int]], bytes] | None = None
+    whole_dump: bytes | None = None
 
 
 @dataclass(frozen=True)

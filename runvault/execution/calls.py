@@ -52,11 +52,16 @@ class Call:
         ReplayError
             It raised, or returned what no engine knows.
         """
+        returned, duration_s = self.given()
+        with seeded(self.seed), engine_settings(self.settings):
+            return Ran(returned, as_result(returned, name_of(self.function)), duration_s)
+
+    def given(self) -> tuple[Any, float]:
+        """Call the entry and return the object that it gave, as it is, and the seconds that it took."""
         started = time.perf_counter()
         with seeded(self.seed), engine_settings(self.settings):
             returned = self._returned()
-            duration_s = time.perf_counter() - started
-            return Ran(returned, as_result(returned, name_of(self.function)), duration_s)
+            return returned, time.perf_counter() - started
 
     def _returned(self) -> Any:
         taken = {name: value for name, value in self.settings.items() if name in _names(self.function)}

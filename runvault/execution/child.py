@@ -1,8 +1,9 @@
 """The child process of a replay: ``python -m runvault.execution.child JOB OUT``.
 
 JOB is a JSON file: `root`, `entry`, `params`, `settings`, `inputs` (path and kind by argument), `seed`, `span`,
-`backend`, `dump`, and which settings and whether the span are overrides. What came of it is left in the folder OUT: a
-parcel, or ``error.json`` with `message` and `hint`. The entry's own output goes where the caller pointed it.
+`vectorized`, `backend`, `dump`, and which settings and whether the span are overrides. What came of it is left in the
+folder OUT: a parcel, or ``error.json`` with `message` and `hint`. The entry's own output goes where the caller pointed
+it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from runvault.execution.entries import load_entry
 from runvault.execution.parcels import write_parcel
 from runvault.execution.recipe import SERIES
 from runvault.execution.series import Span, cut, read_input, time_of
+from runvault.execution.workers import as_arrays
 
 Json: TypeAlias = Any
 
@@ -46,7 +48,7 @@ def _do(job: dict[str, Json], out: Path) -> None:
     _refuse_useless(job, function, inputs, span)
     call = bind(
         function,
-        params=job["params"],
+        params={**job["params"], **as_arrays([job["params"]], job["vectorized"])},
         settings=job["settings"],
         inputs={name: cut(value, span) for name, value in inputs.items()},
         seed=job["seed"],
@@ -54,8 +56,13 @@ def _do(job: dict[str, Json], out: Path) -> None:
     ran = call.run()
     write_parcel(out, ran.result, dump=job["dump"])
     # What was run with is told by the process that ran it: defaults that a newer version of the entry added, too.
-    told = {"files": imported_files(root), "params": dict(call.params), "duration_s": ran.duration_s}
+    told = {"files": imported_files(root), "params": {**call.params, **_plain(job)}, "duration_s": ran.duration_s}
     (out / FILES).write_text(json.dumps(told, default=str), "utf-8")
+
+
+def _plain(job: dict[str, Json]) -> dict[str, Json]:
+    """Return the parameters of a vectorized entry as values, not as the arrays of one that it is given."""
+    return {name: job["params"][name] for name in job["vectorized"]}
 
 
 def as_given(path: Path, kind: str) -> Any:

@@ -11,8 +11,9 @@ from runvault.archive.reading import Located, read_manifest
 from runvault.archive.request import SaveRequest
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError, RunvaultError
-from runvault.execution.code import same_files
+from runvault.execution.code import blob_of
 from runvault.execution.recipe import Recipe
+from runvault.model.canonical import config_hash
 from runvault.model.ids import RunId
 from runvault.model.query import Selection
 
@@ -20,32 +21,63 @@ Json: TypeAlias = Any
 
 
 def find_known(stores: Stores, request: SaveRequest, recipe: Recipe, root: Path) -> RunId | None:
-    """Return the archived run of this request made by equal code, None where there is none.
+    """Return the archived run of this request made by equal code, None where there is none."""
+    known = KnownRuns(stores, request.strategy, request.seed, recipe, root, shared=request.params)
+    return known.find(request.params, request.settings)
+
+
+class KnownRuns:
+    """The archived runs of a strategy and a seed, asked of the catalog once, for any number of questions.
 
     A run's address holds the window that its result covers, which is known only afterwards; so runs are compared by
     what was asked: strategy, parameters, settings, seed, inputs by content, the span they were cut to, and the entry.
     Code is equal where every file of the repository that the run imported holds the same bytes now.
+
+    Parameters
+    ----------
+    shared : mapping
+        Parameters, in their canonical form, that all questions have in common: they narrow the search.
     """
-    for members in _candidates(stores, request):
-        located = Located(RunId.parse(members["id"]))
-        try:
-            manifest = read_manifest(stores, located)
-            archived = Recipe.from_manifest(manifest)
-        except RunvaultError:
-            continue
-        if _asked(archived) == _asked(recipe) and same_files(root, archived.files):
-            return located.id
-    return None
+
+    def __init__(
+        self, stores: Stores, strategy: str, seed: int, recipe: Recipe, root: Path, *, shared: Mapping[str, Json]
+    ) -> None:
+        self._stores = stores
+        self._recipe = recipe
+        self._root = root
+        self._blobs: dict[str, str | None] = {}
+        self._ids: dict[str, list[str]] = {}
+        selection = Selection(strategy=strategy, seed=seed, where=_condition(shared))
+        for members in _selected(stores, selection):
+            self._ids.setdefault(_key(members["params"], members["settings"]), []).append(members["id"])
+
+    def find(self, params: Mapping[str, Json], settings: Mapping[str, Json]) -> RunId | None:
+        """Return the run of these parameters and settings made by equal code, None where there is none."""
+        for known in self._ids.get(_key(params, settings), ()):
+            located = Located(RunId.parse(known))
+            try:
+                archived = Recipe.from_manifest(read_manifest(self._stores, located))
+            except RunvaultError:
+                continue
+            if _asked(archived) == _asked(self._recipe) and self._is_now(archived.files):
+                return located.id
+        return None
+
+    def _is_now(self, files: Mapping[str, str]) -> bool:
+        for path in files.keys() - self._blobs.keys():
+            self._blobs[path] = blob_of(self._root / path)
+        return all(self._blobs[path] == blob for path, blob in files.items())
 
 
-def _candidates(stores: Stores, request: SaveRequest) -> Iterator[Mapping[str, Json]]:
-    selection = Selection(strategy=request.strategy, seed=request.seed, where=_condition(request.params))
+def _selected(stores: Stores, selection: Selection) -> Iterator[Mapping[str, Json]]:
     try:
-        for members in stores.catalog().select(stores.repository.ref, selection):
-            if members["params"] == request.params and members["settings"] == request.settings:
-                yield members
+        yield from stores.catalog().select(stores.repository.ref, selection)
     except ConfigError:  # a parameter that no run has
         return
+
+
+def _key(params: Mapping[str, Json], settings: Mapping[str, Json]) -> str:
+    return config_hash({"params": params, "settings": settings})
 
 
 def _condition(params: Mapping[str, Json]) -> str | None:
@@ -60,4 +92,4 @@ def _condition(params: Mapping[str, Json]) -> str | None:
 
 def _asked(recipe: Recipe) -> tuple[Any, ...]:
     inputs = {name: each.name for name, each in recipe.inputs.items()}
-    return recipe.kind, recipe.entry, recipe.command, recipe.span, inputs
+    return recipe.kind, recipe.entry, recipe.command, recipe.span, inputs, bool(recipe.vectorized)

@@ -77,6 +77,7 @@ def apply(overrides: Overrides, recipe: Recipe, manifest: Mapping[str, Json]) ->
         "inputs": inputs,
         "seed": manifest["seed"] if overrides.seed is None else overrides.seed,
         "span": asdict(span),
+        "vectorized": dict(recipe.vectorized),
         "overridden_settings": sorted(overridden),
         "span_overridden": bool(overrides.span),
     }

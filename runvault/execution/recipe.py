@@ -54,6 +54,8 @@ class Recipe:
         The window of time that the inputs were cut to.
     stage : mapping or None
         The DVC stage that the run was part of: ``name`` and ``file``.
+    vectorized : mapping of str to str
+        The arguments that the entry takes as arrays, one element a combination, with NumPy's name of their type.
     """
 
     kind: str
@@ -65,6 +67,7 @@ class Recipe:
     result: str = ""
     span: Span = WHOLE
     stage: Mapping[str, str] | None = None
+    vectorized: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Json]:
         """Return the recipe as it stands in a manifest."""
@@ -97,6 +100,7 @@ class Recipe:
                 result=str(members.get("result") or ""),
                 span=Span(**(members.get("span") or {})),
                 stage=members.get("stage"),
+                vectorized=dict(members.get("vectorized") or {}),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ReplayError(f"the recipe of {short} cannot be followed: {error}") from error

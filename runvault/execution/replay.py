@@ -307,7 +307,7 @@ def _archived_anew(
     provide: Callable[[], Provenance],
 ) -> ReplayOutcome:
     """Archive what overrides made, as a run of its own."""
-    root = (stores.repository.work_tree or stores.repository.common_dir).resolve()
+    root = (stores.code.work_tree or stores.repository.common_dir).resolve()
     inputs = dict(recipe.inputs)
     for name, path in request.overrides.data.items():
         inputs[name] = input_of(stores, path, root)

@@ -121,11 +121,11 @@ def run_function(
         seed=request.seed,
     )
     strategy = request.strategy or name_of(function).rpartition(".")[2]
-    params, settings = _checked(call, request)
+    params, settings = checked(call, request)
     root = work_tree_of(stores)
     with ExitStack() as stack:
         kept = stack.enter_context(_in_files({n: v for n, v in inputs.items() if n not in request.data}))
-        recipe = _recipe(stores, entry, call, {**request.data, **kept}, request, root) if entry else None
+        recipe = recipe_of(stores, entry, call, {**request.data, **kept}, request, root) if entry else None
         save = SaveRequest(
             strategy=strategy,
             params=params,
@@ -163,12 +163,13 @@ def _annotated(stores: Stores, run: RunId, save: SaveRequest, provenance: Proven
     commit = None
     if save.tags or save.note:
         subject = f"Annotate {one_line(save.strategy, 60)} {run.short}"
-        change = partial(_with_words, save=save, provenance=provenance)
+        change = partial(with_words, save=save, provenance=provenance)
         commit = annotate_runs(stores, [run], change, subject, provenance)
     return SaveOutcome(str(run), commit or stores.require_tip(), created=False)
 
 
-def _with_words(annotations: Annotations, at: str, *, save: SaveRequest, provenance: Provenance) -> Annotations:
+def with_words(annotations: Annotations, at: str, *, save: SaveRequest, provenance: Provenance) -> Annotations:
+    """Return a run's annotations with the tags and the note of a request."""
     return annotate(annotations, save, provenance, at)
 
 
@@ -206,16 +207,17 @@ def path_from_root(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-def _checked(call: Call, request: RunRequest) -> tuple[dict[str, Json], dict[str, Json]]:
+def checked(call: Call, request: RunRequest) -> tuple[dict[str, Json], dict[str, Json]]:
     """Return parameters and settings in their canonical form: what has none is refused before anything is computed."""
     params, settings = normalise(dict(call.params), "params"), normalise(dict(call.settings), "settings")
     refuse_credentials({"params": params, "settings": settings}, request.allow)
     return params, settings
 
 
-def _recipe(
+def recipe_of(
     stores: Stores, entry: str, call: Call, files: Mapping[str, Path], request: RunRequest, root: Path
 ) -> Recipe:
+    """Return how a call is made again, with its input files kept."""
     in_memory = files.keys() - request.data.keys()
     return Recipe(
         kind=FUNCTION,

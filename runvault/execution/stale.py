@@ -63,7 +63,7 @@ def find_stale(stores: Stores, selection: Selection) -> Staleness:
     ConfigError
         `selection.where` is no condition, or asks for a name that no run has.
     """
-    root = stores.repository.work_tree
+    root = stores.code.work_tree
     if root is None:
         raise VaultNotFoundError("a bare repository has no files to compare with", hint="clone it, and ask there")
     now = _Now(stores, root)

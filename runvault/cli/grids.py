@@ -1,0 +1,83 @@
+"""Grids as they are written on the command line: ``10,20,30`` and ``start:stop:step``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import ROUND_CEILING, Decimal
+from typing import Any, TypeAlias
+
+import click
+
+from runvault.cli.common import parse_json, parse_value
+
+Json: TypeAlias = Any
+
+OPTION = "--grid"
+MOST_VALUES = 1_000_000
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"{_NUMBER}?(?::{_NUMBER}?)+")
+_INTEGER = re.compile(r"[-+]?\d+")
+
+
+def parse_grid(given: Sequence[str]) -> dict[str, list[Json]]:
+    """Return ``k=SPEC`` options as the values of each parameter.
+
+    Raises
+    ------
+    click.BadParameter
+        There is no ``=``, a name is given twice, or a SPEC is none.
+    """
+    grid: dict[str, list[Json]] = {}
+    for text in given:
+        name, equals, spec = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r} is not of the form name=SPEC", param_hint=OPTION)
+        if name in grid:
+            raise click.BadParameter(f"{name!r} is given twice", param_hint=OPTION)
+        grid[name] = parse_spec(spec, f"{OPTION} {name}")
+    return grid
+
+
+def parse_spec(spec: str, option: str = OPTION) -> list[Json]:
+    """Return the values that a SPEC names: JSON where it parses, else text; a range without its stop.
+
+    Examples
+    --------
+    >>> parse_spec("10,20,30"), parse_spec("ema,sma"), parse_spec("5:20:5"), parse_spec("0.1:0.4:0.1")
+    ([10, 20, 30], ['ema', 'sma'], [5, 10, 15], [0.1, 0.2, 0.3])
+    """
+    if _RANGE.fullmatch(spec):
+        return _range(spec, option)
+    try:
+        values = parse_json(f"[{spec}]", option)  # commas inside of lists and quotes are no separators
+    except ValueError:
+        values = [_value(part, option) for part in spec.split(",")]
+    if not values:
+        raise click.BadParameter("there are no values", param_hint=option)
+    return list(values)
+
+
+def _value(text: str, option: str) -> Json:
+    if not text.strip():
+        raise click.BadParameter('a value is empty; write "" with quotes to mean that', param_hint=option)
+    return parse_value(text.strip(), option)
+
+
+def _range(spec: str, option: str) -> list[Json]:
+    parts = spec.split(":")
+    if len(parts) != 3 or not all(parts):
+        raise click.BadParameter(f"{spec!r} is no range; write start:stop:step", param_hint=option)
+    start, stop, step = map(Decimal, parts)
+    if not step:
+        raise click.BadParameter(f"{spec!r}: the step is 0", param_hint=option)
+    steps = (stop - start) / step
+    if steps <= 0:
+        raise click.BadParameter(f"{spec!r} has no values: the stop is left out, as in Python", param_hint=option)
+    count = int(steps.to_integral_value(ROUND_CEILING))
+    if count > MOST_VALUES:
+        raise click.BadParameter(f"{spec!r} has {count:,} values, more than {MOST_VALUES:,}", param_hint=option)
+    whole = all(map(_INTEGER.fullmatch, parts))
+    values = (start + place * step for place in range(count))
+    return [int(value) if whole else float(value) for value in values]

@@ -1,0 +1,154 @@
+"""Where a sweep computes: in this process, in warm processes beside it, or on a Dask cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from runvault.errors import ConfigError
+from runvault.execution.grids import Combination
+from runvault.execution.workers import Answer, Job, forget, keep, work
+
+Kind: TypeAlias = Literal["serial", "processes", "dask"]
+KINDS: tuple[Kind, ...] = ("serial", "processes", "dask")
+T = TypeVar("T")
+
+WAITING = 4  # calls a worker that are on their way, so that none waits for the next one
+
+
+@dataclass(frozen=True)
+class Workers:
+    """An executor with a job: `window` calls at a time keep all its workers busy."""
+
+    executor: Executor
+    job: Any  # what `work` is given: the job, what stands for it on a cluster, None where the workers keep it
+    window: int
+
+    def submit(self, combinations: Sequence[Combination]) -> Future[Answer]:
+        """Ask for combinations."""
+        return self.executor.submit(work, self.job, combinations)
+
+
+@contextmanager
+def open_workers(job: Job, kind: str, count: int | None, address: str | None) -> Iterator[Workers]:
+    """Open an executor; leaving ends its workers, at once where an exception is on its way.
+
+    Raises
+    ------
+    ConfigError
+        There is no such executor, no Dask, or no scheduler at the address.
+    """
+    if kind == "serial":
+        with SerialExecutor() as executor:
+            try:
+                yield Workers(executor, job, 1)
+            finally:
+                forget()
+    elif kind == "processes":
+        with _processes(job, count or cpus()) as workers:
+            yield workers
+    elif kind == "dask":
+        with _dask(job, count, address) as workers:
+            yield workers
+    else:
+        raise ConfigError(f"there is no executor {kind!r}", hint=f"one of {', '.join(KINDS)}")
+
+
+def cpus() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class SerialExecutor(Executor):
+    """Calls when it is asked, in this process."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Call `fn` and return what it gave as a future that is done."""
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def _processes(job: Job, count: int) -> Iterator[Workers]:
+    before = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")  # a fork would take our threads' locks along
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(job,))
+    try:
+        with _main_module_hidden():
+            for _ in range(count):  # a process is started for each call while none is idle
+                pool.submit(_nothing)
+        yield Workers(pool, None, WAITING * count)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(multiprocessing.active_children()) - before:
+            child.kill()  # in the middle of a backtest: nothing of a worker's is kept
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _start(job: Job) -> None:
+    """Begin a worker process: Ctrl-C is the caller's affair, and without the caller there is nothing to do."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_caller, daemon=True).start()
+    keep(job)
+
+
+def _end_with_caller() -> None:
+    caller = multiprocessing.parent_process()
+    if caller is not None:
+        caller.join()
+        os._exit(1)  # a killed caller tells its workers nothing, and they would wait for it for ever
+
+
+def _nothing() -> None:
+    return None
+
+
+@contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Keep new processes from running the caller's script again: they need nothing of it, and it may have no guard."""
+    main = sys.modules["__main__"]
+    hidden = {name: vars(main)[name] for name in ("__file__", "__spec__") if vars(main).get(name) is not None}
+    try:
+        for name in hidden:
+            setattr(main, name, None)
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
+
+
+@contextmanager
+def _dask(job: Job, count: int | None, address: str | None) -> Iterator[Workers]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ConfigError("Dask is not installed", hint="pip install 'runvault[dask]'") from error
+    with ExitStack() as stack:
+        if address is None:
+            with _main_module_hidden():
+                cluster = LocalCluster(n_workers=count or cpus(), threads_per_worker=1, dashboard_address=None)
+            address = stack.enter_context(cluster).scheduler_address
+        try:
+            client = stack.enter_context(Client(address))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"there is no Dask scheduler at {address!r}", hint=str(error)) from error
+        given = client.scatter(job, broadcast=True, hash=False)
+        executor = stack.enter_context(client.get_executor(pure=False))
+        yield Workers(executor, given, WAITING * max(1, sum(client.nthreads().values())))

@@ -1,0 +1,408 @@
+"""Running an entry for every combination of a grid and archiving what it returns, a batch at a time.
+
+What equal code has archived already is not computed again, so a sweep that was ended anywhere goes on where it was
+when it is started again: at most the batch that was on its way is computed twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from runvault.archive.changing import annotate_runs
+from runvault.archive.compose import one_line
+from runvault.archive.inputs import Inputs, inputs_of
+from runvault.archive.request import SaveOutcome, SaveRequest
+from runvault.archive.saving import save_results
+from runvault.archive.stores import Stores
+from runvault.archive.sweeping import save_sweep
+from runvault.engines.result import Result, Sweep
+from runvault.errors import ConfigError, ReplayError
+from runvault.execution.calls import Call, bind, name_of
+from runvault.execution.code import code_member, forget_snapshots, snapshot
+from runvault.execution.entries import forget_modules, load_entry
+from runvault.execution.executors import Workers, cpus, open_workers
+from runvault.execution.grids import Combination, Combinations, check_grid, in_batches
+from runvault.execution.known import KnownRuns
+from runvault.execution.recipe import Recipe
+from runvault.execution.run import (
+    Provide,
+    RunRequest,
+    checked,
+    from_root,
+    recipe_of,
+    refuse_dirty,
+    with_words,
+    work_tree_of,
+)
+from runvault.execution.series import cut, read_input
+from runvault.execution.workers import Answer, Job, array_types, as_arrays
+from runvault.model.canonical import config_hash, normalise, refuse_credentials
+from runvault.model.ids import RunId
+from runvault.stores.git.snapshots import Snapshot
+
+Json: TypeAlias = Any
+
+BATCH = 64  # runs a commit, and combinations that a vectorized entry is given at a time …
+BATCH_S = 2.0  # … or what is there after this time, where backtests are slow …
+BATCH_BYTES = 256 * 2**20  # … or large
+TICK_S = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRequest:
+    """What a caller says of a sweep; `run` is what all its runs have in common.
+
+    `draw` combinations are drawn with the seed; all are run where it is None. A `vectorized` entry is called with
+    arrays of values and returns a portfolio of one column a combination. `address` is that of a Dask scheduler.
+    """
+
+    run: RunRequest
+    grid: Mapping[str, Any]
+    draw: int | None = None
+    executor: str = "processes"
+    workers: int | None = None
+    address: str | None = None
+    vectorized: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A combination that gave no result, and why."""
+
+    params: Mapping[str, Json]
+    error: str
+
+
+@dataclass
+class SweepOutcome:
+    """What has become of a sweep: `skipped` were archived already, `saved` is what was archived by this one."""
+
+    total: int
+    sweep: str
+    skipped: list[RunId] = field(default_factory=list)
+    saved: list[SaveOutcome] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    computed: int = 0
+    left_out: Sequence[str] = ()
+
+    @property
+    def done(self) -> int:
+        """Return how many combinations need not be waited for any more."""
+        return len(self.skipped) + self.computed + len(self.failed)
+
+
+Watch: TypeAlias = Callable[[SweepOutcome], None]
+"""Told of every step; it may show it."""
+
+
+def run_sweep(stores: Stores, entry: str, request: SweepRequest, provide: Provide, watch: Watch) -> SweepOutcome:
+    """Import an entry, call it for every combination, and archive what it returns.
+
+    Parameters
+    ----------
+    entry : str
+        ``FILE.py:function``, from the current folder or the repository's root, or ``module:function``.
+    provide : callable
+        Says who saves, when and in which environment; asked once a commit.
+    watch : callable
+        Told of the outcome as it is so far.
+
+    Raises
+    ------
+    ReplayError
+        The entry cannot be imported, a worker died, or a vectorized entry returned another number of columns than it
+        was given combinations. What was finished by then is archived.
+    ConfigError
+        The grid or the executor is none, the entry does not take what was said, or the code has uncommitted changes
+        and that was refused.
+    KeyboardInterrupt
+        Once what was finished by then is archived.
+    """
+    root = work_tree_of(stores)
+    forget_modules(root)
+    forget_snapshots()
+    plan = _Plan(stores, from_root(entry, root), request, root)
+    outcome = SweepOutcome(len(plan.combinations), plan.sweep)
+    todo = _missing(plan, outcome)
+    _annotate_known(plan, outcome, provide)
+    watch(outcome)
+    if todo:
+        taken = snapshot(stores, plan.recipe.files)
+        refuse_dirty(taken, required=request.run.require_clean)
+        outcome.left_out = taken.left_out
+        _compute(plan, todo, _Archive(plan, outcome, taken, provide), watch)
+    return outcome
+
+
+class _Plan:
+    """What is to be done: the entry and all that it is called with."""
+
+    def __init__(self, stores: Stores, entry: str, request: SweepRequest, root: Path) -> None:
+        run = request.run
+        self.stores = stores
+        self.entry = entry
+        self.request = request
+        self.root = root
+        self.grid = _own_grid(request)
+        self.combinations = Combinations(self.grid, request.draw, run.seed)
+        self.function = load_entry(entry, root)
+        self.inputs = {name: cut(read_input(path), run.span) for name, path in run.data.items()}
+        self.types = array_types(self.grid) if request.vectorized else {}
+        self.call = self._first_call()
+        params, self.settings = checked(replace(self.call, params=self._shared(self.call.params)), run)
+        self.recipe: Recipe = recipe_of(stores, entry, self.call, run.data, run, root)
+        self.recipe = replace(self.recipe, vectorized=self.types)
+        self.save = SaveRequest(
+            strategy=run.strategy or name_of(self.function).rpartition(".")[2],
+            params=params,
+            settings=self.settings,
+            data=run.data,
+            seed=run.seed,
+            tags=run.tags,
+            note=run.note,
+            pickles=run.pickles,
+            allow=run.allow,
+            kind="sweep",
+        )
+        self.kept: Inputs = inputs_of(stores, self.save)
+        self.sweep = self._id()
+        self.save = replace(self.save, lineage={"sweep": self.sweep})
+
+    def params_of(self, combination: Combination) -> dict[str, Json]:
+        """Return all parameters of a combination as they are archived."""
+        return {**self.save.params, **normalise(dict(combination), "params")}
+
+    def job(self) -> Job:
+        """Return what the workers are told."""
+        files = self.recipe.files
+        return Job(
+            key=uuid.uuid4().hex,
+            entry=self.entry,
+            root=str(self.root),
+            files=files,
+            sources={path: (self.root / path).read_bytes() for path in files},
+            params=self._shared(self.call.params),
+            settings=self.request.run.settings,
+            inputs=self.inputs,
+            seed=self.request.run.seed,
+            vectorized=self.types,
+            dump=self.request.run.pickles != "none",
+        )
+
+    def _first_call(self) -> Call:
+        """Return the call for the first combination: what is wrong with one is wrong with all."""
+        run = self.request.run
+        first = self.combinations[0]
+        own = as_arrays([first], self.types) if self.types else first
+        inputs = self.inputs
+        return bind(self.function, params={**run.params, **own}, settings=run.settings, inputs=inputs, seed=run.seed)
+
+    def _shared(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in params.items() if name not in self.grid}
+
+    def _id(self) -> str:
+        """Return a name for the sweep that what is asked for alone decides: one that goes on keeps it."""
+        asked = {
+            "strategy": self.save.strategy,
+            "entry": self.entry,
+            "params": self.save.params,
+            "settings": self.save.settings,
+            "inputs": dict(self.kept.md5),
+            "seed": str(self.save.seed),
+        }
+        digest = hashlib.sha256(config_hash(asked).encode())
+        for combination in self.combinations:
+            digest.update(config_hash(combination).encode())
+        return digest.hexdigest()[:16]
+
+
+def _own_grid(request: SweepRequest) -> dict[str, list[Any]]:
+    """Return the grid, once nothing in it was said elsewhere, too."""
+    run = request.run
+    grid = check_grid(request.grid)
+    for what, names in (("parameter", run.params), ("setting", run.settings), ("input", run.data)):
+        twice = [name for name in grid if name in names]
+        if twice:
+            raise ConfigError(f"{twice[0]!r} is in the grid, and a {what}, too")
+    refuse_credentials({"params": dict.fromkeys(grid)}, run.allow)
+    return grid
+
+
+def _missing(plan: _Plan, outcome: SweepOutcome) -> Sequence[Combination]:
+    """Return the combinations that equal code has not archived yet; the others are noted as skipped."""
+    if plan.request.run.force:
+        return plan.combinations
+    save = plan.save
+    known = KnownRuns(plan.stores, save.strategy, save.seed, plan.recipe, plan.root, shared=save.params)
+    todo = []
+    for combination in plan.combinations:
+        run = known.find(plan.params_of(combination), save.settings)
+        if run is None:
+            todo.append(combination)
+        else:
+            outcome.skipped.append(run)
+    return todo
+
+
+def _annotate_known(plan: _Plan, outcome: SweepOutcome, provide: Provide) -> None:
+    """Add the tags and the note to the runs that are archived already, as running them again would."""
+    if outcome.skipped and (plan.save.tags or plan.save.note):
+        provenance = provide()
+        subject = f"Annotate {len(outcome.skipped)} runs of {one_line(plan.save.strategy, 60)}"
+        change = partial(with_words, save=plan.save, provenance=provenance)
+        annotate_runs(plan.stores, outcome.skipped, change, subject, provenance)
+
+
+def _compute(plan: _Plan, todo: Sequence[Combination], archive: _Archive, watch: Watch) -> None:
+    size = BATCH if plan.types else 1
+    chunks = list(in_batches(todo, size))
+    request = plan.request
+    count = min(request.workers or cpus(), len(chunks))
+    with open_workers(plan.job(), request.executor, count, request.address) as workers:
+        answers = _answers(workers, chunks)
+        while True:
+            try:
+                answered = next(answers, None)
+            except BaseException:  # Ctrl-C, too: what is finished is kept
+                archive.flush()
+                raise
+            if answered is None:
+                break
+            for chunk, answer in answered:
+                archive.take(chunk, answer)
+            if archive.due:
+                archive.flush()
+            watch(archive.outcome)
+    archive.flush()
+    watch(archive.outcome)
+
+
+Answered: TypeAlias = Sequence[tuple[Sequence[Combination], Answer]]
+
+
+def _answers(workers: Workers, chunks: Sequence[Sequence[Combination]]) -> Iterator[Answered]:
+    """Yield what comes back, in any order; nothing now and then, so that what is there does not wait for long."""
+    waiting: dict[Future[Answer], Sequence[Combination]] = {}
+    left = iter(chunks)
+    more = True
+    while more or waiting:
+        while more and len(waiting) < workers.window:
+            chunk = next(left, None)
+            more = chunk is not None
+            if chunk is not None:
+                waiting[_submitted(workers, chunk)] = chunk
+        done, _ = wait(waiting, TICK_S, FIRST_COMPLETED)
+        yield [(waiting.pop(future), _answer(future)) for future in done]
+
+
+def _submitted(workers: Workers, chunk: Sequence[Combination]) -> Future[Answer]:
+    try:
+        return workers.submit(chunk)
+    except BrokenExecutor as error:
+        raise _dead() from error
+
+
+def _answer(future: Future[Answer]) -> Answer:
+    try:
+        return future.result()
+    except BrokenExecutor as error:
+        raise _dead() from error
+
+
+def _dead() -> ReplayError:
+    hint = "was there enough memory? start it again: it goes on from here; --workers 1 takes less"
+    return ReplayError("a worker process died", hint=hint)
+
+
+class _Archive:
+    """Takes answers, and commits them a batch at a time."""
+
+    def __init__(self, plan: _Plan, outcome: SweepOutcome, taken: Snapshot, provide: Provide) -> None:
+        self.plan = plan
+        self.outcome = outcome
+        self.taken = taken
+        self.provide = provide
+        self.recipe = plan.recipe
+        self.results: list[tuple[Result, SaveRequest]] = []
+        self.sweeps: list[tuple[Sweep, SaveRequest]] = []
+        self.bytes = 0
+        self.since = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a commit."""
+        if not self.results:
+            return bool(self.sweeps)
+        full = len(self.results) >= BATCH or self.bytes >= BATCH_BYTES
+        return full or bool(self.sweeps) or time.monotonic() - self.since >= BATCH_S
+
+    def take(self, chunk: Sequence[Combination], answer: Answer) -> None:
+        """Take the answer for a chunk of combinations."""
+        if answer.error is not None:
+            failures = [Failure(normalise(dict(each), "params"), answer.error) for each in chunk]
+            self.outcome.failed.extend(failures)
+            return
+        if not self.results:
+            self.since = time.monotonic()
+        save = self._request(answer)
+        self.outcome.computed += len(chunk)
+        if answer.sweep is not None:
+            self.sweeps.append((answer.sweep, save))
+        elif answer.result is not None:
+            self.results.append((answer.result, replace(save, params=self.plan.params_of(chunk[0]))))
+            self.bytes += _size(answer.result)
+
+    def flush(self) -> None:
+        """Commit what is there; Ctrl-C waits until it is done."""
+        if not self.results and not self.sweeps:
+            return
+        provenance = replace(self.provide(), code=code_member(self.taken))
+        stores, kept = self.plan.stores, self.plan.kept
+        with _uninterrupted():
+            if self.results:
+                self.outcome.saved += save_results(stores, self.results, provenance, kept)
+                self.results, self.bytes = [], 0
+            while self.sweeps:
+                sweep, save = self.sweeps[0]
+                self.outcome.saved += save_sweep(stores, sweep, save, provenance, kept)
+                del self.sweeps[0]
+
+    def _request(self, answer: Answer) -> SaveRequest:
+        """Return the words of a save, with the files that were imported while it ran."""
+        if answer.files is not None and answer.files.keys() - self.recipe.files.keys():
+            self.recipe = replace(self.recipe, files={**self.recipe.files, **answer.files})
+            self.taken = snapshot(self.plan.stores.repository, self.recipe.files)
+        return replace(self.plan.save, recipe=self.recipe.to_dict(), duration_s=answer.duration_s)
+
+
+def _size(result: Result) -> int:
+    tables = sum(values.nbytes for table in result.tables.values() for values in table.columns.values())
+    return tables + (0 if result.dump is None else len(result.dump()))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C take effect at the end: a batch that is finished is not thrown away for an impatient hand."""
+    before: Any = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield
+        return
+    pressed: list[Literal[True]] = []
+    signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt

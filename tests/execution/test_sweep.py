@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from machine import git
+
+import runvault as rv
+from runvault.errors import ConfigError, ReplayError
+
+ENTRY = """
+import os
+from pathlib import Path
+
+import vectorbt as vbt
+
+
+def sma(prices, fast, slow=20, sleep=0.0, fail=None):
+    with open(Path(__file__).with_name("calls.txt"), "a") as log:
+        log.write(f"{fast},{slow},{os.getpid()}\\n")
+    if sleep:
+        import time
+
+        time.sleep(sleep)
+    if fail == fast:
+        raise ValueError(f"cannot trade with {fast}")
+    close = prices["close"]
+    prices["close"] = 0.0  # a call must not see what another one did
+    above = close.rolling(fast).mean() > close.rolling(slow).mean()
+    print("printed by the entry")
+    return vbt.Portfolio.from_signals(close, above, ~above, init_cash=1000.0, freq="1D")
+
+
+def smas(prices, fast, slow=20):
+    fast = vbt.MA.run(prices["close"], fast, short_name="fast")
+    slow = vbt.MA.run(prices["close"], slow, short_name="slow")
+    above = fast.ma_above(slow)
+    return vbt.Portfolio.from_signals(prices["close"], above, ~above.to_numpy(), init_cash=1000.0, freq="1D")
+
+
+def one_column(prices, fast):
+    above = prices["close"] > prices["close"].mean()
+    return vbt.Portfolio.from_signals(prices["close"], above, ~above, init_cash=1000.0, freq="1D")
+"""
+
+
+@pytest.fixture
+def vault(repo: Path) -> rv.Vault:
+    (repo / "strategy.py").write_text(ENTRY)
+    (repo / ".gitignore").write_text("calls.txt\n__pycache__/\n")
+    rng = np.random.default_rng(7)
+    close = pd.Series(100 * np.exp(rng.normal(0, 0.01, 120).cumsum()), pd.date_range("2024-01-01", periods=120))
+    close.to_frame("close").to_parquet(repo / "prices.parquet")
+    git(repo, "add", ".")
+    git(repo, "commit", "--quiet", "--message", "strategy: averages")
+    return rv.init(repo)
+
+
+def calls(repo: Path) -> list[tuple[int, int]]:
+    path = repo / "calls.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return sorted(tuple(map(int, line.split(",")[:2])) for line in lines)
+
+
+def commits(repo: Path) -> int:
+    return int(git(repo, "rev-list", "--count", "refs/heads/runvault"))
+
+
+DATA = "prices.parquet"
+GRID = {"fast": [3, 5, 8], "slow": [15, 20]}
+
+
+def said(repo: Path, **more: object) -> dict[str, object]:
+    return {"data": repo / DATA, "executor": "serial", **more}
+
+
+def test_all_combinations_are_archived_in_one_commit_as_if_run_alone(
+    vault: rv.Vault, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runvault.execution.sweep.BATCH_S", 1e9)
+    alone = vault.run("strategy.py:sma", data=repo / DATA, params={"fast": 5, "slow": 20}, strategy="alone")
+    before = commits(repo)
+    swept = vault.sweep("strategy.py:sma", GRID, **said(repo))
+    assert swept.to_dict() == {"total": 6, "archived": 6, "skipped": 0, "failed": []}
+    assert commits(repo) == before + 1
+    runs = [vault.get(run) for run in swept.ids]
+    assert sorted((r.params["fast"], r.params["slow"]) for r in runs) == sorted(itertools.product([3, 5, 8], [15, 20]))
+    same = next(r for r in runs if r.params["fast"] == 5 and r.params["slow"] == 20)
+    for member in ("results_digest", "metrics", "window", "code"):
+        assert same.manifest[member] == alone.run.manifest[member]
+    assert same.manifest["recipe"] == alone.run.manifest["recipe"]
+    assert {r.manifest["lineage"]["sweep"] for r in runs} == {swept.sweep}
+    message = git(repo, "log", "-1", "--format=%B", "refs/heads/runvault")
+    assert message.startswith("Save sweep of sma: 6 runs\n")
+    assert f"Sweep: {swept.sweep}\n" in message
+    assert "Kind: sweep\n" in message
+
+
+def test_processes_give_the_same_as_one_process(vault: rv.Vault, repo: Path) -> None:
+    swept = vault.sweep("strategy.py:sma", {"fast": [3, 5], "slow": [15, 20]}, data=repo / DATA, workers=2)
+    assert swept.archived == 4
+    pids = {line.split(",")[2] for line in (repo / "calls.txt").read_text().splitlines()}
+    assert str(os.getpid()) not in pids
+    again = vault.sweep("strategy.py:sma", {"fast": [3, 5], "slow": [15, 20]}, **said(repo, force=True))
+    assert (again.archived, again.drifted) == (4, [])
+    assert vault.replay(swept.ids[0]).verdict == "exact"
+
+
+def test_a_sweep_computes_only_what_is_missing(vault: rv.Vault, repo: Path) -> None:
+    vault.sweep("strategy.py:sma", {"fast": [3, 5], "slow": [15, 20]}, **said(repo))
+    (repo / "calls.txt").unlink()
+    swept = vault.sweep("strategy.py:sma", GRID, **said(repo, tags=["grid"]))
+    assert swept.to_dict() == {"total": 6, "archived": 2, "skipped": 4, "failed": []}
+    assert calls(repo) == [(8, 15), (8, 20)]
+    assert len(vault.list(tags=["grid"])) == 6
+    before = commits(repo)
+    assert vault.sweep("strategy.py:sma", GRID, **said(repo, tags=["grid"])).skipped == 6
+    assert commits(repo) == before
+    (repo / "strategy.py").write_text(ENTRY + "\nCHANGED = True\n")
+    assert vault.sweep("strategy.py:sma", {"fast": [3]}, **said(repo)).archived == 1
+
+
+def test_a_combination_that_raises_is_told_and_the_others_are_archived(vault: rv.Vault, repo: Path) -> None:
+    swept = vault.sweep("strategy.py:sma", {"fast": [3, 5, 8]}, **said(repo, params={"fail": 5}))
+    assert (swept.total, swept.archived) == (3, 2)
+    assert swept.failed == [{"params": {"fast": 5}, "error": "sma raised ValueError: cannot trade with 5"}]
+    (repo / "calls.txt").unlink()
+    assert vault.sweep("strategy.py:sma", {"fast": [3, 5, 8]}, **said(repo, params={"fail": 5})).skipped == 2
+    assert calls(repo) == [(5, 20)]
+
+
+def test_random_draws_distinct_combinations_with_the_seed(vault: rv.Vault, repo: Path) -> None:
+    grid = {"fast": range(2, 12), "slow": [15, 20]}
+    swept = vault.sweep("strategy.py:sma", grid, **said(repo, random=3, seed=1))
+    assert swept.total == swept.archived == len(set(calls(repo))) == 3
+    assert vault.sweep("strategy.py:sma", grid, **said(repo, random=3, seed=1)).skipped == 3
+    other = vault.sweep("strategy.py:sma", grid, **said(repo, random=3, seed=2))
+    assert other.sweep != swept.sweep
+
+
+def test_vectorized_gives_the_numbers_of_each_combination_alone(vault: rv.Vault, repo: Path) -> None:
+    swept = vault.sweep("strategy.py:smas", GRID, **said(repo, vectorized=True))
+    assert swept.archived == 6
+    alone = vault.sweep("strategy.py:sma", GRID, **said(repo))
+    columns = {tuple(sorted(vault.get(i).params.items())): vault.get(i) for i in swept.ids}
+    for run in map(vault.get, alone.ids):
+        params = {name: run.params[name] for name in ("fast", "slow")}
+        column = columns[tuple(sorted(params.items()))]
+        assert column.manifest["metrics"] == pytest.approx(run.manifest["metrics"], nan_ok=True)
+        assert column.params == params
+    assert vault.sweep("strategy.py:smas", GRID, **said(repo, vectorized=True)).skipped == 6
+    run = vault.get(swept.ids[-1])
+    assert run.manifest["recipe"]["vectorized"] == {"fast": "int64", "slow": "int64"}
+    assert vault.replay(run).verdict == "exact"
+    changed = vault.replay(run, set={"params.fast": 4})
+    assert changed.run.params == {**run.params, "fast": 4}
+    assert run.portfolio().wrapper.shape == (120,)
+
+
+def test_a_vectorized_entry_must_return_a_column_a_combination(vault: rv.Vault, repo: Path) -> None:
+    with pytest.raises(ReplayError, match="called with 2 combinations and returned 1 columns"):
+        vault.sweep("strategy.py:one_column", {"fast": [1, 2]}, **said(repo, vectorized=True))
+    assert vault.sweep("strategy.py:one_column", {"fast": [1]}, **said(repo, vectorized=True)).archived == 1
+
+
+@pytest.mark.parametrize(
+    ("grid", "more", "match"),
+    [
+        ({}, {}, "needs a grid"),
+        ({"fast": []}, {}, "no values"),
+        ({"fast": "3,5"}, {}, "no list"),
+        ({"fast": [3, 3.0]}, {}, "twice"),
+        ({"fast": [float("nan")]}, {}, "fast"),
+        ({"speed": [1]}, {"params": {"fast": 3}}, "takes no parameter 'speed'"),
+        ({"fast": [3]}, {"params": {"fast": 3}}, "a parameter, too"),
+        ({"fast": [3]}, {"executor": "threads"}, "no executor 'threads'"),
+        ({"fast": [3]}, {"workers": 0}, "at least 1"),
+    ],
+)
+def test_a_grid_that_is_none_is_refused(
+    vault: rv.Vault, repo: Path, grid: dict[str, object], more: dict[str, object], match: str
+) -> None:
+    before = commits(repo)
+    with pytest.raises(ConfigError, match=match):
+        vault.sweep("strategy.py:sma", grid, **said(repo, **more))
+    assert commits(repo) == before
+
+
+COMMAND = [sys.executable, "-m", "runvault.cli.main", "sweep", "strategy.py:sma", "--data", DATA]
+
+
+def start(repo: Path, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *more], cwd=repo, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def until_commits(repo: Path, count: int, child: subprocess.Popen[str]) -> None:
+    ends = time.monotonic() + 60
+    while commits(repo) < count:
+        assert child.poll() is None, child.communicate()
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def test_killed_and_started_again_it_computes_what_is_missing(vault: rv.Vault, repo: Path) -> None:
+    words = ["--grid", "fast=2:12:1", "--param", "sleep=0.6", "--workers", "2"]
+    child = start(repo, *words)
+    until_commits(repo, commits(repo) + 1, child)
+    child.kill()
+    child.communicate()
+    known = len(vault.list())
+    assert 0 < known < 10
+    time.sleep(0.7)
+    workers = {int(line.split(",")[2]) for line in (repo / "calls.txt").read_text().splitlines()}
+    assert not [pid for pid in workers if _alive(pid)]
+    (repo / "calls.txt").unlink()
+    child = start(repo, *words, "--json")
+    out, err = child.communicate(timeout=60)
+    assert json.loads(out) == {"total": 10, "archived": 10 - known, "skipped": known, "failed": []}, err
+    assert len(set(calls(repo))) == len(calls(repo)) == 10 - known
+    assert len(vault.list()) == 10
+
+
+def test_ctrl_c_keeps_what_is_finished(vault: rv.Vault, repo: Path) -> None:
+    child = start(repo, "--grid", "fast=2:12:1", "--param", "sleep=0.6", "--workers", "2")
+    until_commits(repo, commits(repo) + 1, child)
+    known = len(vault.list())
+    time.sleep(1)
+    os.killpg(child.pid, signal.SIGINT)
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "Traceback" not in err
+    assert known < len(vault.list()) < 10
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def test_a_dask_cluster_gives_the_same(vault: rv.Vault, repo: Path) -> None:
+    pytest.importorskip("distributed")
+    swept = vault.sweep("strategy.py:sma", {"fast": [3, 5]}, data=repo / DATA, executor="dask", workers=1)
+    assert swept.archived == 2
+    assert vault.sweep("strategy.py:sma", {"fast": [3, 5]}, **said(repo, force=True)).drifted == []
