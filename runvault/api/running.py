@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.api.arguments import as_seed, texts
 from runvault.api.machine import provenance
 from runvault.api.saved import Saved
-from runvault.errors import RunvaultError
+from runvault.errors import ConfigError, RunvaultError
+from runvault.execution.commands import run_command as run_a_command
 from runvault.execution.run import RunOutcome, RunRequest, run_entry, run_function
 from runvault.execution.series import Span, read_input
 
@@ -40,6 +41,14 @@ class Ran(Saved):
 def run(vault: Vault, entry: str, said: Mapping[str, Any]) -> Ran:
     """Run an entry and archive what it returns; see `Vault.run`."""
     return Ran(vault, run_entry(vault.stores, entry, request_of(vault, said), _provide(vault)))
+
+
+def run_command(vault: Vault, command: Sequence[str], result: str | Path, said: Mapping[str, Any]) -> Ran:
+    """Run a program and archive the result that it leaves; see `Vault.run_command`."""
+    if isinstance(command, str):
+        raise ConfigError("a command is a list of words", hint="shlex.split makes one of a line")
+    words = [str(word) for word in command]
+    return Ran(vault, run_a_command(vault.stores, words, Path(result), request_of(vault, said), _provide(vault)))
 
 
 def record_call(

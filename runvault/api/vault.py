@@ -320,6 +320,34 @@ class Vault:
             said=said,
         )
 
+    def run_command(self, command: Sequence[str], result: str | Path, **said: Any) -> Ran:
+        """Run any program in the current folder, and archive the result that it leaves.
+
+        Parameters
+        ----------
+        command : sequence of str
+            The program and its arguments; ``{name}`` in them stands for a parameter's or setting's value, an input's
+            path, ``{seed}`` and ``{result}``. As given here it is the parameter ``command`` of the run.
+        result : str or Path
+            Where the program leaves the pickle of its ``vectorbt.Portfolio``, in the repository. It is unpickled, which
+            runs what it holds. A file that was there before does not count.
+        **said
+            As for `run`, but for ``start``, ``end`` and ``interval``. ``strategy`` is the script's name by default.
+
+        Returns
+        -------
+        Ran
+            A `Saved`, with ``computed`` false where an equal run was archived from equal code already.
+
+        Raises
+        ------
+        ReplayError
+            The program cannot be started, ends with another status than 0, or leaves no result.
+        """
+        from runvault.api.running import run_command
+
+        return run_command(self, command, result, said)
+
     def replay(self, ref: RunLike, **said: Any) -> Replayed:
         """Run an archived run again, in the code and on the data that were recorded, in a process of its own.
 

@@ -31,8 +31,13 @@ Json: TypeAlias = Any
 
 
 @click.command()
-@click.argument("entry")
-@click.option("--strategy", metavar="S", shell_complete=complete_strategy, help="[default: the function's name]")
+@click.argument("words", nargs=-1, required=True, metavar="ENTRY | -- COMMAND ARG...")
+@click.option(
+    "--result", type=click.Path(), metavar="PATH", help="Run COMMAND, and archive the portfolio pickle it leaves here"
+)
+@click.option(
+    "--strategy", metavar="S", shell_complete=complete_strategy, help="[default: the function's or script's name]"
+)
 @request_options
 @click.option("--force", is_flag=True, help="Run it even if equal code has archived it already")
 @click.option("--require-clean", is_flag=True, help="Refuse code with uncommitted changes")
@@ -41,18 +46,33 @@ Json: TypeAlias = Any
 @output_options
 @click.pass_obj
 def run(
-    context: Context, /, entry: str, form: str, metrics_file: str | None, report_file: str | None, **said: Any
+    context: Context,
+    /,
+    words: tuple[str, ...],
+    result: str | None,
+    form: str,
+    metrics_file: str | None,
+    report_file: str | None,
+    **said: Any,
 ) -> None:
     """Call a function and archive what it returns, with the code and the data that it ran on
 
     ENTRY is FILE.py:function or module:function. Its arguments are parameters (--param), inputs (--data: Parquet, CSV
     and Feather are read, of other files the path is given) and the seed. The repository's root is first on sys.path.
     An address that equal code has archived already is not computed again.
+
+    With --result, any program: COMMAND runs in the current folder, and {name} in its arguments stands for a --param,
+    the path of a --data, {seed} and {result}. The pickle that it leaves is unpickled, which runs what it holds.
     """
-    words = request_words(said)
+    if result is None and len(words) > 1:
+        raise click.UsageError("one ENTRY is run at a time; a COMMAND needs --result PATH")
+    asked = request_words(said)
     vault = context.open_to_write()
-    with working(f"running {entry}"):
-        ran = vault.run(entry, **words)
+    if result is not None:
+        ran = vault.run_command(words, result, **asked)
+    else:
+        with working(f"running {words[0]}"):
+            ran = vault.run(words[0], **asked)
     for path in ran.left_out:
         notice(f"not in the snapshot of the code: {path}")
     if metrics_file:

@@ -1,25 +1,28 @@
 """The child process of a replay: ``python -m runvault.execution.child JOB OUT``.
 
-JOB is a JSON file: `root`, `entry`, `params`, `settings`, `inputs` (path and kind by argument), `seed`, `span`,
-`vectorized`, `backend`, `dump`, and which settings and whether the span are overrides. What came of it is left in the
-folder OUT: a parcel, or ``error.json`` with `message` and `hint`. The entry's own output goes where the caller pointed
-it.
+JOB is a JSON file: `kind`, `root`, `entry`, `params`, `settings`, `inputs` (path and kind by argument), `seed`, `span`,
+`vectorized`, `backend`, `dump`, which settings and whether the span are overrides, and of a command `command`,
+`folder`, `result` and `files`. What came of it is left in the folder OUT: a parcel, or ``error.json`` with `message`
+and `hint`. The entry's own output goes where the caller pointed it.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from runvault.errors import ReplayError, RunvaultError
-from runvault.execution.calls import arguments_of, bind, takes_setting
-from runvault.execution.code import imported_files
+from runvault.execution.calls import Ran, arguments_of, as_result, bind, takes_setting
+from runvault.execution.code import blob_of, imported_files
 from runvault.execution.entries import load_entry
 from runvault.execution.parcels import write_parcel
-from runvault.execution.recipe import SERIES
+from runvault.execution.programs import filled, read_result, run_program
+from runvault.execution.recipe import COMMAND, SERIES
 from runvault.execution.series import Span, cut, read_input, time_of
 from runvault.execution.workers import as_arrays
 
@@ -27,6 +30,7 @@ Json: TypeAlias = Any
 
 ERROR = "error.json"
 FILES = "files.json"
+OUTPUT = "output.txt"
 
 
 def main(job: Path, out: Path) -> int:
@@ -40,7 +44,14 @@ def main(job: Path, out: Path) -> int:
 
 
 def _do(job: dict[str, Json], out: Path) -> None:
-    root = Path(job["root"])
+    job["output"] = str(out / OUTPUT)
+    ran, told = (_ran_command if job.get("kind") == COMMAND else _called)(job, Path(job["root"]))
+    write_parcel(out, ran.result, dump=job["dump"])
+    # What was run with is told by the process that ran it: defaults that a newer version of the entry added, too.
+    (out / FILES).write_text(json.dumps({**told, "duration_s": ran.duration_s}, default=str), "utf-8")
+
+
+def _called(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]]:
     function = load_entry(job["entry"], root)
     _use_backend(job["backend"])
     span = Span(**job["span"])
@@ -54,10 +65,34 @@ def _do(job: dict[str, Json], out: Path) -> None:
         seed=job["seed"],
     )
     ran = call.run()
-    write_parcel(out, ran.result, dump=job["dump"])
-    # What was run with is told by the process that ran it: defaults that a newer version of the entry added, too.
-    told = {"files": imported_files(root), "params": {**call.params, **_plain(job)}, "duration_s": ran.duration_s}
-    (out / FILES).write_text(json.dumps(told, default=str), "utf-8")
+    return ran, {"files": imported_files(root), "params": {**call.params, **_plain(job)}}
+
+
+def _ran_command(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]]:
+    result = root / job["result"]
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.unlink(missing_ok=True)  # one that was committed
+    paths = {name: path for name, (path, _) in job["inputs"].items()}
+    values = {"seed": job["seed"], "result": str(result), **paths, **job["settings"], **job["params"]}
+    # PYTHONPATH is for this process: the program finds its modules as it did.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    started = time.perf_counter()
+    try:
+        run_program(filled(job["command"], values), root / job["folder"], environment)
+    except ReplayError as error:
+        raise ReplayError(": ".join([error.message, *_last_line(Path(job["output"]))])) from error
+    duration_s = time.perf_counter() - started
+    _use_backend(job["backend"])
+    returned = read_result(result, job["result"])
+    files = {path: blob for path in job["files"] if (blob := blob_of(root / path)) is not None}
+    ran = Ran(returned, as_result(returned, job["command"][0]), duration_s)
+    return ran, {"files": files, "params": job["params"]}
+
+
+def _last_line(output: Path) -> list[str]:
+    """Return the last line that was printed, where the caller points output to a file in OUT."""
+    lines = output.read_text("utf-8", "replace").strip().splitlines() if output.is_file() else []
+    return [line.strip()[:300] for line in lines[-1:]]
 
 
 def _plain(job: dict[str, Json]) -> dict[str, Json]:

@@ -47,8 +47,17 @@ def snapshot(stores: Stores, include: Iterable[str]) -> Snapshot:
     return _snapshot(stores.code, stores.repository, stores.code.head(), tuple(sorted(include)))
 
 
+def new_snapshot(stores: Stores, include: Iterable[str]) -> Snapshot:
+    """Keep the code as it is now, for what a program of its own runs."""
+    return _kept(stores.code, stores.repository, tuple(sorted(include)))
+
+
 @functools.lru_cache(maxsize=16)
 def _snapshot(code: Repository, archive: Repository, _head: str | None, include: tuple[str, ...]) -> Snapshot:
+    return _kept(code, archive, include)
+
+
+def _kept(code: Repository, archive: Repository, include: tuple[str, ...]) -> Snapshot:
     taken = take_snapshot(code, include)
     if code.common_dir != archive.common_dir:  # a DVC experiment's throw-away clone
         ref = f"refs/runvault/code/{taken.commit}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,9 +20,17 @@ from runvault.model.query import Selection
 Json: TypeAlias = Any
 
 
-def find_known(stores: Stores, request: SaveRequest, recipe: Recipe, root: Path) -> RunId | None:
-    """Return the archived run of this request made by equal code, None where there is none."""
-    known = KnownRuns(stores, request.strategy, request.seed, recipe, root, shared=request.params)
+SameCode: TypeAlias = Callable[[Mapping[str, Json]], bool]
+
+
+def find_known(
+    stores: Stores, request: SaveRequest, recipe: Recipe, root: Path, same_code: SameCode | None = None
+) -> RunId | None:
+    """Return the archived run of this request made by equal code, None where there is none.
+
+    `same_code`, if given, has a say in that: it is asked about the manifest's `code`.
+    """
+    known = KnownRuns(stores, request.strategy, request.seed, recipe, root, shared=request.params, same_code=same_code)
     return known.find(request.params, request.settings)
 
 
@@ -40,8 +48,17 @@ class KnownRuns:
     """
 
     def __init__(
-        self, stores: Stores, strategy: str, seed: int, recipe: Recipe, root: Path, *, shared: Mapping[str, Json]
+        self,
+        stores: Stores,
+        strategy: str,
+        seed: int,
+        recipe: Recipe,
+        root: Path,
+        *,
+        shared: Mapping[str, Json],
+        same_code: SameCode | None = None,
     ) -> None:
+        self._same_code = same_code
         self._stores = stores
         self._recipe = recipe
         self._root = root
@@ -56,10 +73,13 @@ class KnownRuns:
         for known in self._ids.get(_key(params, settings), ()):
             located = Located(RunId.parse(known))
             try:
-                archived = Recipe.from_manifest(read_manifest(self._stores, located))
+                manifest = read_manifest(self._stores, located)
+                archived = Recipe.from_manifest(manifest)
             except RunvaultError:
                 continue
-            if _asked(archived) == _asked(self._recipe) and self._is_now(archived.files):
+            if _asked(archived) != _asked(self._recipe) or not self._is_now(archived.files):
+                continue
+            if self._same_code is None or self._same_code(manifest.get("code") or {}):
                 return located.id
         return None
 
@@ -92,4 +112,5 @@ def _condition(params: Mapping[str, Json]) -> str | None:
 
 def _asked(recipe: Recipe) -> tuple[Any, ...]:
     inputs = {name: each.name for name, each in recipe.inputs.items()}
-    return recipe.kind, recipe.entry, recipe.command, recipe.span, inputs, bool(recipe.vectorized)
+    called = (recipe.kind, recipe.entry, bool(recipe.vectorized), recipe.command, recipe.result, recipe.folder)
+    return *called, recipe.span, inputs

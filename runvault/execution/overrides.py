@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from runvault.errors import ConfigError
-from runvault.execution.recipe import Recipe
+from runvault.execution.programs import places_in
+from runvault.execution.recipe import COMMAND, Recipe
 from runvault.execution.series import WHOLE, Span
 
 Json: TypeAlias = Any
@@ -70,7 +71,14 @@ def apply(overrides: Overrides, recipe: Recipe, manifest: Mapping[str, Json]) ->
     if overrides.span and not recipe.inputs:
         raise ConfigError("the recipe has no inputs that could be cut", hint=_takes(params, settings, recipe))
     inputs = {name: asdict(each) for name, each in recipe.inputs.items() if name not in overrides.data}
+    if recipe.kind == COMMAND:
+        _refuse_unplaced(overrides, recipe)
     return {
+        "kind": recipe.kind,
+        "command": list(recipe.command),
+        "result": recipe.result,
+        "folder": recipe.folder,
+        "files": list(recipe.files),
         "entry": recipe.entry,
         "params": params,
         "settings": settings,
@@ -81,6 +89,21 @@ def apply(overrides: Overrides, recipe: Recipe, manifest: Mapping[str, Json]) ->
         "overridden_settings": sorted(overridden),
         "span_overridden": bool(overrides.span),
     }
+
+
+def _refuse_unplaced(overrides: Overrides, recipe: Recipe) -> None:
+    """Refuse what a command would not be told: a result that looks changed and is not would mislead."""
+    places = places_in(recipe.command)
+    hint = f"it takes {', '.join(sorted(places))}" if places else "nothing in it stands in braces"
+    if overrides.span:
+        raise ConfigError("inputs of a command are not cut: it reads them itself", hint=hint)
+    told = [path.partition(".")[2] for path in overrides.values]
+    told += [CASH] if overrides.cash is not None else []
+    told += ["seed"] if overrides.seed is not None else []
+    told += overrides.data
+    for name in told:
+        if name not in places or name == "command":
+            raise ConfigError(f"the command of this run does not take {name!r}", hint=hint)
 
 
 def _takes(params: Mapping[str, Json], settings: Mapping[str, Json], recipe: Recipe) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import shlex
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
-from runvault.execution.recipe import SERIES, Input, Recipe
+from runvault.execution.programs import filled
+from runvault.execution.recipe import COMMAND, SERIES, Input, Recipe
 
 Json: TypeAlias = Any
 
@@ -32,8 +34,30 @@ def replay_lines(manifest: Mapping[str, Json], branch: str) -> str:
         f"git worktree add --detach ../{folder} {commit}",
     ]
     lines += [_fetch(each, branch, folder) for each in recipe.inputs.values()]
+    if recipe.kind == COMMAND:
+        return "\n".join([*lines, f"cd ../{folder}", *_command(manifest, recipe)])
     lines += [f"cd ../{folder}", "RUNVAULT_DISABLED=1 python - <<'END'", *_python(manifest, recipe), "END"]
     return "\n".join(lines)
+
+
+def _command(manifest: Mapping[str, Json], recipe: Recipe) -> list[str]:
+    config = manifest["config"]
+    paths = {name: _seen_from(recipe.folder, _path(each)) for name, each in recipe.inputs.items()}
+    result = _seen_from(recipe.folder, recipe.result)
+    values = {"seed": manifest["seed"], "result": result, **paths, **config["settings"], **config["params"]}
+    words = shlex.join(filled(recipe.command, values))
+    away = f"cd {shlex.quote(recipe.folder)} && " if recipe.folder not in ("", ".") else ""
+    return [
+        f"({away}RUNVAULT_DISABLED=1 {words})",
+        "python - <<'END'",
+        "import vectorbt as vbt",
+        f"print(vbt.Portfolio.load({recipe.result!r}).stats())",
+        "END",
+    ]
+
+
+def _seen_from(folder: str, path: str) -> str:
+    return path if PurePosixPath(path).is_absolute() else posixpath.relpath(path, folder or ".")
 
 
 def _fetch(given: Input, branch: str, folder: str) -> str:

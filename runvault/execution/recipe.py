@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Self, TypeAlias
 
 from runvault.errors import ReplayError
@@ -49,7 +50,10 @@ class Recipe:
     files : mapping of str to str
         The repository's files that the entry imported, with the blob ids they had.
     command, result : sequence of str, str
-        The program with its arguments, and the path at which it leaves its result.
+        The program with its arguments as given, and the path at which it leaves its result, from the root of the
+        repository.
+    folder : str
+        The folder that the program starts in, from the root of the repository.
     span : Span
         The window of time that the inputs were cut to.
     stage : mapping or None
@@ -65,6 +69,7 @@ class Recipe:
     files: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     result: str = ""
+    folder: str = ""
     span: Span = WHOLE
     stage: Mapping[str, str] | None = None
     vectorized: Mapping[str, str] = field(default_factory=dict)
@@ -97,13 +102,22 @@ class Recipe:
                 seed_name=members.get("seed_name"),
                 files=dict(members.get("files") or {}),
                 command=tuple(map(str, members.get("command") or ())),
-                result=str(members.get("result") or ""),
+                result=_within(members.get("result") or ""),
+                folder=_within(members.get("folder") or ""),
                 span=Span(**(members.get("span") or {})),
                 stage=members.get("stage"),
                 vectorized=dict(members.get("vectorized") or {}),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ReplayError(f"the recipe of {short} cannot be followed: {error}") from error
+
+
+def _within(path: Json) -> str:
+    """Return a path that stays below the folder it is joined to; ValueError for any other."""
+    text = str(path)
+    if PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive or ".." in PureWindowsPath(text).parts:
+        raise ValueError(f"it names {text!a}, which is not in the repository")
+    return text
 
 
 def _known(kind: Json) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
 from runvault.engines.result import Result
 from runvault.errors import ReplayError, RunvaultError
-from runvault.execution.child import ERROR, FILES
+from runvault.execution.child import ERROR, FILES, OUTPUT
 from runvault.execution.overrides import NO_OVERRIDES, Overrides, apply
 from runvault.execution.parcels import read_parcel
 from runvault.execution.recipe import COMMAND, FILE, Input, Recipe
@@ -101,10 +102,10 @@ def replay(
     """
     manifest = read_manifest(stores, located)
     recipe = Recipe.from_manifest(manifest)
-    if recipe.kind == COMMAND:
-        raise ReplayError(f"run {located.id.short} was made by a command, which is not replayed yet")
     commit = code_of(stores, manifest, request.at)
     _require_trust(stores, commit, request.trusted, ask)
+    if recipe.kind == COMMAND:
+        _require_own_command(stores, manifest, recipe, request.trusted, ask)
     job = apply(request.overrides, recipe, manifest)
     try:
         with _ran(stores, commit, job, manifest, request) as (result, told):
@@ -142,6 +143,15 @@ def _require_trust(stores: Stores, commit: str, trusted: bool, ask: Ask) -> None
         return
     if not ask(describe_code(stores.repository, commit)):
         raise ReplayError(f"commit {commit[:12]} is not your code, and it was not run", hint="--trust-code runs it")
+
+
+def _require_own_command(stores: Stores, manifest: Mapping[str, Json], recipe: Recipe, trusted: bool, ask: Ask) -> None:
+    """Ask before a command of others is run: it is code of its own, whatever commit it runs in."""
+    identity = stores.repository.identity()
+    if trusted or str(manifest["author"]).endswith(f"<{identity.email}>"):
+        return
+    if not ask(f"a command of {manifest['author']}: {shlex.join(recipe.command)}"):
+        raise ReplayError(f"the command of {manifest['author']} was not run", hint="--trust-code runs it")
 
 
 @contextmanager
@@ -202,7 +212,7 @@ def run_child(tree: Path, job: Path, out: Path, timeout_s: float | None) -> None
     # Found where this process found it, and after everything installed: the worktree may hold a runvault of its own.
     environment |= {"RUNVAULT_DISABLED": "1", "PYTHONPATH": str(_OUR_HOME)}
     argv = [sys.executable, "-P", "-m", "runvault.execution.child", str(job), str(out)]
-    log = out / "output.txt"
+    log = out / OUTPUT
     with log.open("wb") as sink:
         child = subprocess.Popen(
             argv, cwd=tree, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True

@@ -144,7 +144,7 @@ def run_function(
         if recipe is not None and not request.force:
             known = find_known(stores, save, recipe, root)
             if known is not None:
-                return RunOutcome(_annotated(stores, known, save, provide()))
+                return RunOutcome(annotate_known(stores, known, save, provide()))
         taken = snapshot(stores, imported_files(root))
         refuse_dirty(taken, required=request.require_clean)
         ran = call.run()
@@ -158,7 +158,7 @@ def run_function(
         return RunOutcome(saved, ran, taken.left_out)
 
 
-def _annotated(stores: Stores, run: RunId, save: SaveRequest, provenance: Provenance) -> SaveOutcome:
+def annotate_known(stores: Stores, run: RunId, save: SaveRequest, provenance: Provenance) -> SaveOutcome:
     """Add the tags and the note of a request to the run that is archived already, as saving it again would."""
     commit = None
     if save.tags or save.note:

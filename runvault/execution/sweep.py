@@ -382,7 +382,7 @@ class _Archive:
         """Return the words of a save, with the files that were imported while it ran."""
         if answer.files is not None and answer.files.keys() - self.recipe.files.keys():
             self.recipe = replace(self.recipe, files={**self.recipe.files, **answer.files})
-            self.taken = snapshot(self.plan.stores.repository, self.recipe.files)
+            self.taken = snapshot(self.plan.stores, self.recipe.files)
         return replace(self.plan.save, recipe=self.recipe.to_dict(), duration_s=answer.duration_s)
 
 

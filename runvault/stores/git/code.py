@@ -163,3 +163,9 @@ def _visible(text: str) -> str:
         mark.encode("unicode_escape").decode("ascii") if hide else mark for mark, hide in zip(text, hidden, strict=True)
     )
     return "".join(escaped)
+
+
+def untracked_files(work_tree: Path, pattern: str) -> list[str]:
+    """Return files of a working tree that git neither tracks nor ignores, by path from its root."""
+    listed = run_git(["ls-files", "-z", "--others", "--exclude-standard", "--", pattern], cwd=work_tree).stdout
+    return [os.fsdecode(path) for path in listed.split(b"\0") if path]
