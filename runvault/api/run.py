@@ -71,6 +71,19 @@ class Run:
 
         return read_manifest(self._stores, self.located)
 
+    @cached_property
+    def replays(self) -> list[dict[str, Json]]:
+        """The ledger: every kept replay, oldest first, with `at`, `by`, `code`, `environment` and `verdict`."""
+        from runvault.errors import ConfigError, RunNotFoundError
+        from runvault.model.annotations import Annotations
+
+        try:
+            content = self.file("annotations.json")
+        except (RunNotFoundError, ConfigError):
+            return []
+        found: list[dict[str, Json]] = Annotations.from_bytes(content).to_dict()["replays"]
+        return found
+
     def stats(self) -> pd.Series[Any]:
         """Return the statistics, equal to ``pf.stats()`` to the last bit, in the engine's own names and units.
 

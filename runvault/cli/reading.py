@@ -139,9 +139,12 @@ def show(context: Context, /, run: str, config_only: bool, as_yaml: bool, name: 
 
         click.echo(run_markdown(found.to_dict(), found.manifest))
     else:
+        from runvault.views.replays import ledger_text
         from runvault.views.text import run_text
 
-        echo_paged(run_text(found.to_dict(), found.manifest).splitlines())
+        shown = run_text(found.to_dict(), found.manifest)
+        ledger = ledger_text(found.replays)
+        echo_paged(f"{shown}\n\n{ledger}".rstrip().splitlines())
 
 
 def _show_config(config: Mapping[str, Json], as_yaml: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -17,6 +18,8 @@ _MEANING = {
     "failed": "the recipe did not run",
     "changed": "a new run",
 }
+
+_HOW = {"exact": "exactly", "close": "closely", "drift": "with drift", "failed": "in vain"}
 
 
 def replay_text(replay: Mapping[str, Json]) -> str:
@@ -38,6 +41,31 @@ def bisect_text(found: Mapping[str, Json], style: str) -> str:
     """Return what a search through the code found, and each commit that it judged."""
     rows = [(each["commit"][:12], each["verdict"]) for each in found["tested"]]
     return "\n".join([f"first drift: {found['first_drift']}", "", table(rows, ["commit", "verdict"], style)])
+
+
+def ledger_text(replays: Sequence[Mapping[str, Json]]) -> str:
+    """Return what a run's ledger says: how often it came out again, and the last time; empty text for an empty one.
+
+    Examples
+    --------
+    >>> kept = {"at": "2026-11-20T09:00:00.000000Z", "by": "CI <ci@example.org>", "verdict": "exact"}
+    >>> ledger_text([{**kept, "environment": {"platform": "Linux 6.1", "packages": {"vectorbt": "1.2.0"}}}])
+    'replayed exactly once, last on 2026-11-20 with vectorbt 1.2.0 on Linux by CI'
+    """
+    if not replays:
+        return ""
+    counts = Counter(replay["verdict"] for replay in replays)
+    told = [f"{_HOW[verdict]} {_times(counts[verdict])}" for verdict in _HOW if counts[verdict]]
+    last = replays[-1]
+    environment = last["environment"] if isinstance(last["environment"], Mapping) else {}
+    version = (environment.get("packages") or {}).get("vectorbt")
+    place = str(environment.get("platform") or "").partition(" ")[0]
+    where = (f" with vectorbt {version}" if version else "") + (f" on {place}" if place else "")
+    return inert(f"replayed {', '.join(told)}, last on {last['at'][:10]}{where} by {last['by'].partition(' <')[0]}")
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _short(run: str) -> str:

@@ -152,7 +152,9 @@ def test_a_timeout_ends_the_child_and_takes_the_worktree_away(vault: rv.Vault, s
     assert git(here, "worktree", "list").count("\n") == 1
 
 
-def test_verdicts_can_be_kept_in_the_ledger(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
+def test_verdicts_can_be_kept_in_the_ledger(
+    vault: rv.Vault, saved: rv.Saved, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     vault.replay(saved.run, record=True)
 
     path = f"{vault.branch}:runs/{saved.id[:2]}/{saved.id}/annotations.json"
@@ -161,6 +163,8 @@ def test_verdicts_can_be_kept_in_the_ledger(vault: rv.Vault, saved: rv.Saved, he
     assert ledger[0]["code"] == saved.run.manifest["code"]["commit"]
     assert ledger[0]["by"] == "Ada Quant <ada@example.org>"
     assert vault.get(saved.id).to_dict()["revision"] == 1
+    assert program(["show", "latest"]) == 0
+    assert "replayed exactly once, last on 20" in capsys.readouterr().out
 
 
 def test_a_fresh_clone_replays_once_branch_code_and_data_are_there(
