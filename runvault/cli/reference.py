@@ -16,7 +16,7 @@ Results go to stdout; progress, notices and errors to stderr. An error is one li
 | exit status | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | the answer is no: `has`, `diff --exit-code`, a finding in `verify`, drift in `replay` and `check`, a failed combination in `sweep` |
+| 1 | the answer is no: `has`, `diff --exit-code`, a finding in `verify`, drift in `replay`, a failure in `sweep` |
 | 2 | wrong usage |
 | 3 | any other error |
 | 10 to 50 | the class of error, as `runvault/errors.py` draws it |

@@ -177,15 +177,17 @@ class Catalog:
         ConfigError
             As for `select`.
         """
-        # CROSS JOIN keeps SQLite from walking the numbers once for every run: json_each has no index
-        sql = (
-            "SELECT r.id, lower(hex(f.manifest)) FROM json_each(?) n CROSS JOIN runs r ON r.run = n.value"
-            " CROSS JOIN folders f USING (run) ORDER BY n.key"
-        )
+        # Not joined: what SQLite knows of a catalog that has grown may be old, and it would then walk one table for
+        # every row of the other.
+        ids = "SELECT run, id FROM runs WHERE run IN (SELECT value FROM json_each(?))"
+        blobs = "SELECT run, lower(hex(manifest)) FROM folders WHERE run IN (SELECT value FROM json_each(?))"
 
         def find(db: sqlite3.Connection) -> list[tuple[str, str]]:
+            db.execute("BEGIN")  # one state of the catalog for the three questions
             numbers = Query(db, _branch(db, ref), selection).runs()
-            return db.execute(sql, (orjson.dumps(numbers).decode(),)).fetchall()
+            asked = (orjson.dumps(numbers).decode(),)
+            id_of, blob_of = dict(db.execute(ids, asked)), dict(db.execute(blobs, asked))
+            return [(id_of[number], blob_of[number]) for number in numbers]
 
         return self._ask(find)
 
