@@ -162,12 +162,10 @@ def autosave(
     """Archive every ``vectorbt.Portfolio`` that is built inside the block by one of its ``from_…`` constructors.
 
     The constructor's plain arguments (numbers, texts, flags) are the parameters, besides `params`; a portfolio of
-    several columns is one run. Yields the list that the outcomes (`Saved`) are put into.
+    several columns is one run. Yields the list that the outcomes (`Saved`) are put into::
 
-    Examples
-    --------
-    >>> with autosave(strategy="try-out") as saved:  # doctest: +SKIP
-    ...     vbt.Portfolio.from_holding(close, init_cash=100)
+        with runvault.autosave(strategy="try-out") as saved:
+            vbt.Portfolio.from_holding(close, init_cash=100)
     """
     from runvault.api.vault import open_vault
     from runvault.engines.vectorbt.extend import watch_constructors

@@ -65,7 +65,7 @@ def run(vault: rv.Vault, repo: Path) -> rv.Run:
 @pytest.fixture
 def search(vault: rv.Vault, run: rv.Run) -> Search:
     def call(replays: Replays, commits: list[str], **said: Any) -> BisectOutcome:
-        provide = said.pop("provide", lambda: installed(vault.stores.repository))
+        provide = said.pop("provide", lambda: installed(vault.stores))
         located = said.pop("located", run.located)
         request = BisectRequest(**{"good": commits[0], "bad": commits[-1], **said})
         return bisect(vault.stores, located, request, provide, lambda _: False, replays)
@@ -240,7 +240,7 @@ def test_verdicts_of_another_environment_do_not_count(repo: Path, vault: rv.Vaul
     again = drifting(commits, 6)
 
     def elsewhere() -> Provenance:
-        found = installed(vault.stores.repository)
+        found = installed(vault.stores)
         return replace(found, environment={**found.environment, "python": "CPython 9.9"})
 
     search(again, commits, provide=elsewhere)
