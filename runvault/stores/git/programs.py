@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from runvault.errors import RunvaultError
 from runvault.stores.git.failures import error_for
@@ -17,6 +19,9 @@ _ALWAYS = ("git", "--no-optional-locks", "-c", f"core.hooksPath={os.devnull}")
 
 # Set while git runs a hook: they name the caller's repository and index, which need not be the ones meant here.
 _PLACE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE")
+
+# What git may say before it must wait for us: in a usual pipe no more than a dozen manifests.
+_ANSWERS = 1 << 20
 
 # Packs, loose objects and refs reach the disk before git says that it is done; git's defaults do not promise that.
 DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
@@ -103,6 +108,7 @@ def start_git(args: Sequence[str], *, cwd: Path, answers: bool) -> Iterator[subp
             git_argv(args),
             cwd=cwd,
             env=git_environment(),
+            bufsize=_ANSWERS if answers else -1,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if answers else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -110,6 +116,7 @@ def start_git(args: Sequence[str], *, cwd: Path, answers: bool) -> Iterator[subp
     except OSError as error:
         raise not_started(cwd, error) from error
     try:
+        _widen(process.stdout)
         yield process
     except BaseException:
         process.kill()
@@ -120,6 +127,15 @@ def start_git(args: Sequence[str], *, cwd: Path, answers: bool) -> Iterator[subp
                 if pipe is not None:
                     pipe.close()
         process.wait()
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a pipe hold more, where the system allows it."""
+    if sys.platform == "linux" and pipe is not None:
+        import fcntl
+
+        with suppress(OSError):  # the user's pipes hold as much as they may already
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _ANSWERS)
 
 
 def not_started(cwd: Path, error: OSError) -> RunvaultError:
