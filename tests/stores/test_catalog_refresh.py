@@ -288,6 +288,21 @@ def test_the_planner_has_statistics(source: MemoryArchive, catalog: Catalog, tmp
     assert rows["runs_created"].split()[0] == "300"
 
 
+def test_the_planners_statistics_are_made_anew_whenever_the_runs_have_doubled(
+    source: MemoryArchive, catalog: Catalog, tmp_path: Path
+) -> None:
+    tip, counted = None, []
+    for first, last in [(0, 3), (3, 63), (63, 64), (64, 65)]:
+        parents = () if tip is None else (tip,)
+        tip = source.commit(tree_of(*map(forge_run, range(first, last))), parents)
+        catalog.refresh(source, REF, tip)
+        with sqlite3.connect(tmp_path / "catalog.db") as db:
+            [[stat]] = db.execute("SELECT stat FROM sqlite_stat1 WHERE idx = 'runs_created'")
+        db.close()
+        counted.append(int(stat.split()[0]))
+    assert counted == [3, 63, 64, 64]
+
+
 def test_definitions_and_moments_are_at_hand(source: MemoryArchive, catalog: Catalog) -> None:
     run = forge_run(3)
     catalog.refresh(source, REF, source.commit(tree_of(run, forge_run(4))))

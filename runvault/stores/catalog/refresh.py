@@ -339,7 +339,8 @@ class _Writer:
         run("INSERT INTO documents VALUES (?, ?, ?, ?)", rows.documents)
         run("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows.facts)
         run("INSERT OR IGNORE INTO labels VALUES (?, ?, ?)", rows.labels)
-        run("INSERT INTO notes (rowid, note) VALUES (?, ?)", rows.notes)
+        if rows.notes:  # SQLite opens the index of words for the statement alone
+            run("INSERT INTO notes (rowid, note) VALUES (?, ?)", rows.notes)
 
     def _write_numbers(self) -> None:
         self._db.executemany("INSERT INTO ids VALUES (?, ?, ?)", self._new)
@@ -373,10 +374,12 @@ class _Writer:
         known = self._names.get(path)
         if known is None:
             key = (self._branch, path)
-            self._db.execute("INSERT OR IGNORE INTO names (branch, path, runs) VALUES (?, ?, 0)", key)
-            known = self._db.execute("SELECT name FROM names WHERE branch = ? AND path = ?", key).fetchone()[0]
-            self._names[path] = int(known)
-        return int(known)
+            row = self._db.execute("SELECT name FROM names WHERE branch = ? AND path = ?", key).fetchone()
+            if row is None:
+                added = self._db.execute("INSERT INTO names (branch, path, runs) VALUES (?, ?, 0)", key)
+                row = (added.lastrowid,)
+            known = self._names[path] = int(row[0])
+        return known
 
     def flush_names(self) -> None:
         """Count in how many runs each name occurs."""
