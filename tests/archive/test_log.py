@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from results import make_result, make_sweep
 
@@ -23,12 +25,15 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.mark.parametrize("loaded", [False, True], ids=["program", "library"])
 def test_each_commit_names_its_runs_and_a_log_of_many_sweeps_takes_two_processes(
-    vault: rv.Vault, started: list[str]
+    vault: rv.Vault, started: list[str], monkeypatch: pytest.MonkeyPatch, loaded: bool
 ) -> None:
     sweeps = [vault.save_sweep(make_sweep([0.1, 0.2], fast=[n, n + 1]), strategy="s") for n in (1, 3, 5)]
     single = vault.save(make_result(0.1), strategy="s", params={"fast": 7})
     vault.tag(single.id, add=["golden"])
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "pygit2")  # as in a process that saves nothing
     started.clear()
     commits = vault.log()
 
@@ -39,7 +44,7 @@ def test_each_commit_names_its_runs_and_a_log_of_many_sweeps_takes_two_processes
         *(sorted(saved.id for saved in sweep) for sweep in reversed(sweeps)),
         [],
     ]
-    assert started == ["log", "log"]
+    assert started == (["log"] if loaded else ["log", "cat-file"])
     started.clear()
     assert [commit["subject"] for commit in vault.log(runs=False)] == [commit["subject"] for commit in commits]
     assert started == ["log"]

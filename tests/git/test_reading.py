@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from machine import git
 from support import ADA, NOON, archive_in, edit_of, run_files, run_path, saves
 
 from runvault.errors import RunvaultError
-from runvault.model.source import ArchiveSource, FileChange
+from runvault.model.source import ArchiveSource, FileChange, Introduced
+from runvault.stores.git import advance, reading
+from runvault.stores.git.advance import MOST_COMMITS, Advance, UnusualError, read_advance
 from runvault.stores.git.code import code_of
 from runvault.stores.git.edits import Edit
 from runvault.stores.git.init import FIRST_COMMIT
@@ -255,10 +262,33 @@ def test_git_dir_is_honoured(repo: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert Writer(found).update(saves("a")) == found.tip()
 
 
-def test_a_short_straight_way_is_told_as_long_ones_are(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one process tells of a few commits in a row is what three processes tell of any two."""
-    from runvault.stores.git import reading
+@pytest.fixture(params=[False, True], ids=["program", "library"])
+def loaded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Say whether this process has libgit2 loaded, as one that saves has."""
+    if not request.param:
+        monkeypatch.delitem(sys.modules, "pygit2")
+    return request.param
 
+
+Told: TypeAlias = tuple[bool, list[FileChange], list[Introduced]]
+
+
+def told_of(repository: Repository, pairs: list[tuple[str, str]]) -> list[Told]:
+    def told(reader: Reader, old: str, new: str) -> Told:
+        changes = sorted(reader.changed_files(old, new))
+        assert dict(reader.read_blobs([change.blob for change in changes if change.blob])) is not None
+        return reader.is_ancestor(old, new), changes, list(reader.introduced(old, new))
+
+    return [told(Reader(repository), old, new) for old, new in pairs]
+
+
+def straight(repository: Repository, pairs: list[tuple[str, str]]) -> int:
+    return sum(Reader(repository)._advance(old, new) is not None for old, new in pairs)
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_short_straight_way_is_told_as_long_ones_are(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the objects of a few commits in a row tell is what git's own programs tell of any two."""
     repository = archive_in(repo)
     tips = [repository.tip()]
     for number, files in enumerate(
@@ -270,13 +300,96 @@ def test_a_short_straight_way_is_told_as_long_ones_are(repo: Path, monkeypatch: 
     ):
         edit = Edit(tuple(files.items()), f"{number}\n", ADA, NOON)
         tips.append(Writer(repository).update(lambda _, edit=edit: edit))
-
-    def told(old: str, new: str) -> tuple[bool, list, list]:
-        reader = Reader(repository)
-        return reader.is_ancestor(old, new), list(reader.changed_files(old, new)), list(reader.introduced(old, new))
-
     pairs = [(old, new) for old in tips for new in tips]
-    short = [told(old, new) for old, new in pairs]
+    assert straight(repository, pairs) == 10
+    short = told_of(repository, pairs)
     monkeypatch.setattr(reading.Reader, "_read_advance", lambda *_: None)
-    assert short[: len(tips)] != [(True, [], [])] * len(tips)
-    assert short == [told(old, new) for old, new in pairs]
+    assert short == told_of(repository, pairs)
+
+
+ODD_CHANGES = [
+    "M 100644 inline runs/aa/x/manifest.json\ndata 1\n1\nM 100644 inline runs/aa/x/a-b\ndata 1\n1",
+    "M 100755 inline runs/aa/x/manifest.json\ndata 1\n5",
+    "M 120000 inline runs/aa/x/manifest.json\ndata 1\n6",
+    "D runs/aa/x/manifest.json\nM 100644 inline runs/aa/x/manifest.json/deep\ndata 1\n2",
+    "D runs/aa/x/manifest.json/deep\nM 160000 1234567890123456789012345678901234567890 runs/aa/x/manifest.json",
+    'D runs/aa/x\nM 100644 inline "runs/\\377\\n/y/manifest.json"\ndata 1\n3\nM 100644 inline x\ndata 0\n',
+    "",
+    "D runs",
+]
+
+
+@pytest.mark.usefixtures("loaded")
+def test_odd_changes_are_told_as_git_tells_them(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = archive_in(repo)
+    stream = "".join(
+        f"commit refs/heads/odd\nmark :{number + 2}\ncommitter Ä <a@b> {number}00 +0200\ndata 0\n"
+        f"from {f':{number + 1}' if number else FIRST_COMMIT}\n{change}\n"
+        for number, change in enumerate(ODD_CHANGES)
+    )
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=repo, input=stream.encode(), check=True)
+    tips = git(repo, "rev-list", "--reverse", "odd").split()
+    pairs = list(combinations(tips, 2))
+    assert straight(repository, pairs) == len(pairs)
+    short = told_of(repository, pairs)
+    monkeypatch.setattr(reading.Reader, "_read_advance", lambda *_: None)
+    assert short == told_of(repository, pairs)
+
+
+def tree(*entries: bytes) -> bytes:
+    return b"".join(entries)
+
+
+def entry(mode: bytes, name: bytes, blob: str) -> bytes:
+    return mode + b" " + name + b"\0" + bytes.fromhex(blob)
+
+
+ONE, OTHER = "1" * 40, "2" * 40
+STRANGE = {
+    "a broken tree": tree(entry(b"100644", b"x", ONE), b"100644 y"),
+    "a name twice": tree(entry(b"100644", b"x", ONE), entry(b"100644", b"x", OTHER)),
+    "a mode of old": tree(entry(b"100664", b"x", ONE)),
+    "a mode with a zero": tree(entry(b"040000", b"x", ONE)),
+    "a folder that is not there": tree(entry(b"40000", b"x", ONE)),
+}
+COMMIT = "tree {}\n{}author A <a> 1 +0000\ncommitter {} 1 +0000\n\nm\n"
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_objects_that_git_does_not_write_are_left_to_git(kind: str) -> None:
+    objects = {
+        "a" * 40: ("tree", b""),
+        "b" * 40: ("tree", STRANGE[kind]),
+        "c" * 40: ("commit", COMMIT.format("a" * 40, "", "A <a>").encode()),
+        "d" * 40: ("commit", COMMIT.format("b" * 40, f"parent {'c' * 40}\n", "A <a>").encode()),
+        "e" * 40: ("commit", COMMIT.format("a" * 40, f"parent {'c' * 40}\n", "nobody").encode()),
+        "f" * 40: ("blob", b""),
+    }
+
+    def read(names: Iterable[str]) -> dict[str, tuple[str, bytes]]:
+        return {name: objects[name] for name in names if name in objects}
+
+    for new in "def0":
+        with pytest.raises(UnusualError):
+            read_advance(read, "c" * 40, new * 40)
+    assert read_advance(read, "d" * 40, "d" * 40) == Advance(())
+
+
+def test_a_way_that_changes_very_many_folders_is_left_to_git(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = archive_in(repo)
+    first = repository.tip()
+    tip = Writer(repository).update(lambda _: Edit([*run_files("a"), *run_files("b")], "two\n", ADA, NOON))
+    assert straight(repository, [(first, tip)]) == 1
+    monkeypatch.setattr(advance, "MOST_FOLDERS", 1)
+    assert straight(repository, [(first, tip)]) == 0
+
+
+def test_a_long_way_is_left_to_git(repo: Path) -> None:
+    repository = archive_in(repo)
+    stream = f"reset refs/heads/long\nfrom {FIRST_COMMIT}\n\n" + "".join(
+        f"commit refs/heads/long\ncommitter A <a@b> {number} +0000\ndata 0\n" for number in range(MOST_COMMITS + 1)
+    )
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=repo, input=stream.encode(), check=True)
+    first, *_, last, tip = git(repo, "rev-list", "--reverse", "long").split()
+    assert straight(repository, [(first, last), (first, tip)]) == 1
+    assert Reader(repository).is_ancestor(first, tip)

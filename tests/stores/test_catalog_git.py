@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,14 @@ def test_two_sides_and_their_merge(forged: Path, tmp_path: Path) -> None:
     assert alone["commit"] == git(forged, "rev-parse", f"{theirs}~4").strip()
 
 
-def test_catching_up_starts_two_processes_whatever_there_is(
-    forged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("loaded", [False, True], ids=["program", "library"])
+def test_catching_up_starts_one_process_at_most_whatever_there_is(
+    forged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: bool
 ) -> None:
+    if loaded:
+        import pygit2  # noqa: F401 - as where a run was saved
+    else:
+        monkeypatch.delitem(sys.modules, "pygit2", raising=False)
     first = forge_archive(forged, 400)
     second = forge_archive(forged, 1, first=1_000)
     source = source_of(forged)
@@ -77,7 +83,7 @@ def test_catching_up_starts_two_processes_whatever_there_is(
     list(catalog.select(REF, Selection(where="sharpe_ratio > 1", sort="-sharpe_ratio", limit=50)))
     assert started == []
     catalog.refresh(source, REF, second)
-    assert sorted(started) == ["cat-file", "log"]
+    assert started == ([] if loaded else ["cat-file"])
     started.clear()
     Catalog(tmp_path / "new.db").refresh(source, REF, second)
     assert sorted(started) == ["cat-file", "log", "ls-tree"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,21 @@ def open_repository(common_dir: Path) -> pygit2.Repository:
     """Open a repository afresh: nothing that another handle has cached is believed."""
     with translated(f"libgit2 cannot open the repository at {str(common_dir)!r}"):
         return pygit2.Repository(str(common_dir), RepositoryOpenFlag.NO_SEARCH)
+
+
+def object_reader(common_dir: Path) -> Callable[[Iterable[str]], dict[str, tuple[str, bytes]]]:
+    """Return what reads objects by id: ``(type, content)`` of each that is there and sound."""
+    handle = open_repository(common_dir)
+
+    def read(names: Iterable[str]) -> dict[str, tuple[str, bytes]]:
+        found = {}
+        for name in names:
+            with suppress(*LIBRARY_ERRORS):
+                kind, content = handle.read(name)
+                found[name] = (ObjectType(kind).name.lower(), content)
+        return found
+
+    return read
 
 
 class Tip:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -11,8 +12,7 @@ from typing import IO, cast
 
 from runvault.errors import RunvaultError
 from runvault.model.source import FileChange, Introduced
-from runvault.stores.git.advance import FORMAT as ADVANCE
-from runvault.stores.git.advance import LOG, MOST_COMMITS, Advance, parse_advance
+from runvault.stores.git.advance import Advance, Read, UnusualError, read_advance
 from runvault.stores.git.log import FORMAT, LogEntry, parse_log
 from runvault.stores.git.programs import git_failure, start_git
 from runvault.stores.git.repository import Repository
@@ -27,6 +27,11 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Ids on their way to `cat-file`: enough to keep it busy, too few to fill the pipe while its answers fill the other one.
 _AHEAD = 256
 
+# What is asked for next where a few files changed: records of runs, and the archive's switch. The process that tells
+# the way reads them, too.
+_RECORDS = ("/manifest.json", "/annotations.json", "runvault.json")
+_FEW = 250
+
 
 class Reader:
     """Reads commits, trees and blobs of one repository; an `ArchiveSource`.
@@ -40,6 +45,7 @@ class Reader:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._way: tuple[str, str, Advance | None] | None = None
+        self._records: dict[str, bytes] = {}  # that came on this way
 
     def changed_files(self, old: str | None, new: str) -> Iterator[FileChange]:
         """Yield every file that differs between the trees of two commits, all files of `new` where `old` is None."""
@@ -89,6 +95,10 @@ class Reader:
 
     def read_blobs(self, blobs: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield ``(blob, content)`` for each id, in the order asked; an id that is not there is left out."""
+        blobs, records = list(blobs), self._records
+        if records.keys() >= set(blobs):
+            yield from ((blob, records[blob]) for blob in blobs)
+            return
         for name, kind, content in self._batch(blobs):
             if kind == "blob":
                 yield name, content
@@ -100,14 +110,15 @@ class Reader:
         return self._way[2]
 
     def _read_advance(self, old: str, new: str) -> Advance | None:
-        most = f"--max-count={MOST_COMMITS + 1}"
+        self._records = {}
         try:
-            with self._stream(*_PLAIN, *LOG, ADVANCE, most, "--end-of-options", new, f"^{old}") as fields:
-                way = parse_advance(fields, old, new)
-                for _ in fields:  # to its end, so that git does not die of a closed pipe
-                    pass
+            with self._conversation() as read:
+                way = read_advance(read, old, new)
+                if way.size <= _FEW:
+                    records = [each.blob for each in way.changed_files() if each.blob and each.path.endswith(_RECORDS)]
+                    self._records = {name: data for name, (kind, data) in read(records).items() if kind == "blob"}
                 return way
-        except RunvaultError:  # a commit that is not here, such as the tip before a forced push
+        except (UnusualError, RunvaultError):
             return None
 
     def is_ancestor(self, old: str, new: str) -> bool:
@@ -193,12 +204,28 @@ class Reader:
             asked = _ask(questions, waiting)
             while asked:
                 following = _ask(questions, waiting)
-                for name in asked:
-                    head = answers.readline()
-                    if not head.endswith((b" missing\n", b" ambiguous\n")):
-                        _, kind, size = head.decode("ascii", "replace").split(" ")
-                        yield name, kind, answers.read(int(size) + 1)[:-1]
+                yield from _answered(answers, asked)
                 asked = following
+            questions.close()
+
+    @contextmanager
+    def _conversation(self) -> Iterator[Read]:
+        """Give what reads objects by id: the library where this process has it loaded to save, else one program."""
+        if "pygit2" in sys.modules:
+            from runvault.stores.git.objects import object_reader
+
+            yield object_reader(self._repository.common_dir)
+            return
+        with self._process("cat-file", "--batch") as process:
+            questions, answers = _pipes(process)
+
+            def read(names: Iterable[str]) -> dict[str, tuple[str, bytes]]:
+                waiting, found = iter(names), dict[str, tuple[str, bytes]]()
+                while asked := _ask(questions, waiting):
+                    found.update((name, (kind, content)) for name, kind, content in _answered(answers, asked))
+                return found
+
+            yield read
             questions.close()
 
     @contextmanager
@@ -238,6 +265,15 @@ def _ask(questions: IO[bytes], names: Iterator[str]) -> list[str]:
     questions.write("".join(f"{name}\n" for name in asked).encode("utf-8", "surrogateescape"))
     questions.flush()
     return asked
+
+
+def _answered(answers: IO[bytes], asked: Iterable[str]) -> Iterator[tuple[str, str, bytes]]:
+    """Yield ``(name, type, content)`` of those asked for that are there."""
+    for name in asked:
+        head = answers.readline()
+        if not head.endswith((b" missing\n", b" ambiguous\n")):
+            _, kind, size = head.decode("ascii", "replace").split(" ")
+            yield name, kind, answers.read(int(size) + 1)[:-1]
 
 
 def _fields(stream: IO[bytes]) -> Iterator[str]:
