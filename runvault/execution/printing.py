@@ -47,7 +47,9 @@ def _command(manifest: Mapping[str, Json], recipe: Recipe) -> list[str]:
     values = {"seed": manifest["seed"], "result": result, **paths, **config["settings"], **config["params"]}
     words = shlex.join(filled(recipe.command, values))
     away = f"cd {shlex.quote(recipe.folder)} && " if recipe.folder not in ("", ".") else ""
+    place = shlex.quote(str(PurePosixPath(recipe.result).parent))
     return [
+        *([] if place == "." else [f"mkdir -p {place}"]),
         f"({away}RUNVAULT_DISABLED=1 {words})",
         "python - <<'END'",
         "import vectorbt as vbt",

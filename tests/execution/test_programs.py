@@ -167,6 +167,9 @@ def test_inputs_are_named_by_place_and_replaced(project: Path, tmp_path: Path) -
     other.write_text("\n".join(outside.read_text().splitlines()[:20]) + "\n")
     outside.unlink()
 
+    lines = vault.replay_lines(saved.id)
+    assert "mkdir -p deep" in lines
+    assert "sma.py 3 deep/out.pkl " in lines
     assert vault.replay(saved.id).verdict == "exact"
     changed = vault.replay(saved.id, data={"prices": other})
     assert changed.run is not None
