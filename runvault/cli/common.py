@@ -140,15 +140,18 @@ def echo_paged(lines: Iterable[str]) -> None:
 
 
 @contextmanager
-def working(text: str) -> Iterator[None]:
-    """Show on a terminal that something is being done; nothing in a pipe, where it would end up in a file."""
+def working(text: str) -> Iterator[Callable[[], None]]:
+    """Show on a terminal that something is being done; nothing in a pipe, where it would end up in a file.
+
+    Yields a function that ends the showing, for a question to be asked.
+    """
     if not sys.stderr.isatty():
-        yield
+        yield lambda: None
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(text):
-        yield
+    with Console(stderr=True).status(text) as shown:
+        yield shown.stop
 
 
 @contextmanager

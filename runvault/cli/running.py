@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import click
@@ -151,8 +152,8 @@ def replay(context: Context, /, ref: str, form: str, printed: bool, **said: Any)
     words["set"] = parse_pairs(words.pop("values", ()), "--set")
     words["data"] = parse_data(words.pop("data", ()))
     vault = context.open_to_write()
-    with working(f"replaying {ref}"):
-        done = vault.replay(ref, ask=_asked if sys.stdin.isatty() else _never, **words)
+    with working(f"replaying {ref}") as stop_showing:
+        done = vault.replay(ref, ask=_asker(stop_showing), **words)
     document = done.to_dict()
     if form == "json":
         echo_json(document)
@@ -266,8 +267,8 @@ def bisect(context: Context, /, ref: str, form: str, tol: float | None, **said: 
     if tol is not None and said["metric"] is None:
         raise click.UsageError("--tol goes with --metric")
     vault = context.open_to_write()
-    with working(f"bisecting {ref}"):
-        found = vault.bisect(ref, tol=tol or 0.0, ask=_asked if sys.stdin.isatty() else _never, **said)
+    with working(f"bisecting {ref}") as stop_showing:
+        found = vault.bisect(ref, tol=tol or 0.0, ask=_asker(stop_showing), **said)
     document = found.to_dict()
     if form == "json":
         echo_json(document)
@@ -283,13 +284,17 @@ def bisect(context: Context, /, ref: str, form: str, tol: float | None, **said: 
 STATUS = {"exact": 0, "close": 0, "changed": 0, "drift": 1, "failed": 50}
 
 
-def _never(_shown: str) -> bool:
-    return False
+def _asker(stop_showing: Callable[[], None]) -> Callable[[str], bool]:
+    """Return what shows code of others and asks whether it may run; without a terminal the answer is no."""
 
+    def ask(shown: str) -> bool:
+        if not sys.stdin.isatty():
+            return False
+        stop_showing()
+        notice(shown)
+        return click.confirm("This code is not yours. Run it?", err=True)
 
-def _asked(shown: str) -> bool:
-    notice(shown)
-    return click.confirm("This code is not yours. Run it?", err=True)
+    return ask
 
 
 COMMANDS = (run, sweep, replay, check, stale, bisect)
