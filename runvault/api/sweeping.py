@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from runvault.api.arguments import as_count
 from runvault.api.machine import provenance
 from runvault.api.running import request_of
+from runvault.errors import ConfigError
 from runvault.execution.sweep import SweepOutcome, SweepRequest, run_sweep
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def sweep(
     grid: Mapping[str, Any],
     *,
     random: int | None,
-    executor: str,
+    executor: str | None,
     workers: int | None,
     dask: str | None,
     vectorized: bool,
@@ -74,7 +75,7 @@ def sweep(
         run=request_of(vault, said),
         grid=grid,
         draw=as_count(random, "random"),
-        executor=executor,
+        executor=_executor(executor, dask),
         workers=as_count(workers, "workers"),
         address=dask,
         vectorized=vectorized,
@@ -85,3 +86,10 @@ def sweep(
             progress(outcome.done, outcome.total)
 
     return Swept(run_sweep(vault.stores, entry, request, lambda: provenance(vault.stores), watch))
+
+
+def _executor(said: str | None, dask: str | None) -> str:
+    """Return the executor that is meant: the address of a scheduler says enough."""
+    if dask is not None and said not in (None, "dask"):
+        raise ConfigError(f"the executor {said!r} knows no address {dask!r}", hint="leave one of them out")
+    return said or ("processes" if dask is None else "dask")

@@ -260,7 +260,7 @@ class Vault:
         grid: Mapping[str, Sequence[Json]],
         *,
         random: int | None = None,
-        executor: str = "processes",
+        executor: str | None = None,
         workers: int | None = None,
         dask: str | None = None,
         vectorized: bool = False,
@@ -280,12 +280,12 @@ class Vault:
             The values of each parameter, as in ``{"fast": [5, 10], "slow": range(20, 60, 10)}``.
         random : int, optional
             Draw this many of the combinations, with the seed.
-        executor : str
-            ``serial``, ``processes`` (by default), or ``dask``.
+        executor : str, optional
+            ``serial``, ``processes`` (by default), or ``dask``: a cluster on this machine where no address is given.
         workers : int, optional
             How many processes; as many as there are processors by default.
         dask : str, optional
-            The address of a Dask scheduler; a cluster on this machine is made where there is none.
+            The address of a Dask scheduler.
         vectorized : bool
             The function takes arrays, one element a combination, and returns a portfolio of one column each.
         progress : callable, optional

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from runvault.archive.stores import Stores
-from runvault.errors import AmbiguousRunError, RunNotFoundError
+from runvault.errors import AmbiguousRunError, RunNotFoundError, RunvaultError
 from runvault.model.ids import RunId, RunRef
 from runvault.model.query import Selection
 
@@ -140,6 +140,20 @@ def read_manifest(stores: Stores, located: Located) -> dict[str, Json]:
     manifest = Manifest.from_bytes(_file(stores, located, MANIFEST), f"{located.id.path}/{MANIFEST}")
     check_address(manifest, located.id)
     return manifest.to_dict()
+
+
+def read_manifests(stores: Stores, runs: Sequence[RunId]) -> Iterator[tuple[RunId, dict[str, Json]]]:
+    """Yield the manifests of runs at the tip, read by one process; one that is damaged or gone is left out."""
+    from runvault.model.manifest import Manifest, check_address
+
+    paths = {f"{run.path}/{MANIFEST}": run for run in runs}
+    for path, content in stores.reader.read_files(stores.require_tip(), paths).items():
+        try:
+            manifest = Manifest.from_bytes(content, path)
+            check_address(manifest, paths[path])
+        except RunvaultError:
+            continue
+        yield paths[path], manifest.to_dict()
 
 
 def read_members(stores: Stores, located: Located) -> dict[str, Json]:

@@ -17,7 +17,7 @@ OPTION = "--grid"
 MOST_VALUES = 1_000_000
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_RANGE = re.compile(rf"{_NUMBER}?(?::{_NUMBER}?)+")
+_RANGE = re.compile(rf"(?:{_NUMBER})?(?::(?:{_NUMBER})?)+")
 _INTEGER = re.compile(r"[-+]?\d+")
 
 

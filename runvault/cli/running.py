@@ -89,26 +89,21 @@ def run(
 @click.option("--random", type=click.IntRange(1), metavar="N", help="Draw N of the combinations, with the seed")
 @click.option("--strategy", metavar="S", shell_complete=complete_strategy, help="[default: the function's name]")
 @request_options
-@click.option("--executor", type=click.Choice(["serial", "processes", "dask"]), default="processes", show_default=True)
+@click.option("--executor", type=click.Choice(["serial", "processes", "dask"]), help="[default: processes]")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="[default: one a processor]")
-@click.option("--dask", metavar="ADDRESS", help="Compute on the cluster of this scheduler; implies --executor dask")
+@click.option("--dask", metavar="ADDRESS", help="The scheduler of a Dask cluster to compute on")
 @click.option("--vectorized", is_flag=True, help="The function takes arrays and returns one column a combination")
 @click.option("--force", is_flag=True, help="Run also what equal code has archived already")
 @click.option("--require-clean", is_flag=True, help="Refuse code with uncommitted changes")
 @output_options
-@click.pass_context
-def sweep(ctx: click.Context, /, entry: str, grid: tuple[str, ...], form: str, **said: Any) -> int:
+@click.pass_obj
+def sweep(context: Context, /, entry: str, grid: tuple[str, ...], form: str, **said: Any) -> int:
     """Call a function for every combination of a grid and archive what it returns, a batch a commit
 
     ENTRY is as for run. A stop is excluded, as in Python. What equal code has archived already is not computed again,
     so a sweep that was ended goes on when it is started again. Status 1 if a combination raised.
     """
-    context: Context = ctx.obj
     words = request_words(said)
-    if words["dask"]:
-        if words["executor"] == "serial" or _was_said(ctx, "executor", "processes", words):
-            raise click.BadParameter("--dask needs --executor dask", param_hint="--executor")
-        words["executor"] = "dask"
     values = parse_grid(grid)
     vault = context.open_to_write()
     with counting(f"sweep of {entry}") as progress:
@@ -117,10 +112,6 @@ def sweep(ctx: click.Context, /, entry: str, grid: tuple[str, ...], form: str, *
         notice(f"not in the snapshot of the code: {path}")
     show_swept(swept.to_dict(), form)
     return 1 if swept.failed else 0
-
-
-def _was_said(ctx: click.Context, name: str, value: str, words: dict[str, Any]) -> bool:
-    return words[name] == value and ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 @click.command()

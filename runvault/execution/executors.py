@@ -89,7 +89,7 @@ def _processes(job: Job, count: int) -> Iterator[Workers]:
     context = multiprocessing.get_context("spawn")  # a fork would take our threads' locks along
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(job,))
     try:
-        with _main_module_hidden():
+        with _main_module_hidden(), _deaf_children():
             for _ in range(count):  # a process is started for each call while none is idle
                 pool.submit(_nothing)
         yield Workers(pool, None, WAITING * count)
@@ -104,7 +104,7 @@ def _processes(job: Job, count: int) -> Iterator[Workers]:
 
 def _start(job: Job) -> None:
     """Begin a worker process: Ctrl-C is the caller's affair, and without the caller there is nothing to do."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not inherited
     threading.Thread(target=_end_with_caller, daemon=True).start()
     keep(job)
 
@@ -118,6 +118,19 @@ def _end_with_caller() -> None:
 
 def _nothing() -> None:
     return None
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let processes that are started meanwhile ignore Ctrl-C from their first moment, without a traceback each."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: Any = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

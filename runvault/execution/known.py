@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from runvault.archive.reading import Located, read_manifest
+from runvault.archive.reading import read_manifests
 from runvault.archive.request import SaveRequest
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError, RunvaultError
@@ -18,6 +18,8 @@ from runvault.model.ids import RunId
 from runvault.model.query import Selection
 
 Json: TypeAlias = Any
+
+_AT_ONCE = 1_000  # manifests in memory
 
 
 SameCode: TypeAlias = Callable[[Mapping[str, Json]], bool]
@@ -31,7 +33,7 @@ def find_known(
     `same_code`, if given, has a say in that: it is asked about the manifest's `code`.
     """
     known = KnownRuns(stores, request.strategy, request.seed, recipe, root, shared=request.params, same_code=same_code)
-    return known.find(request.params, request.settings)
+    return known.find([request.params], request.settings)[0]
 
 
 class KnownRuns:
@@ -68,20 +70,27 @@ class KnownRuns:
         for members in _selected(stores, selection):
             self._ids.setdefault(_key(members["params"], members["settings"]), []).append(members["id"])
 
-    def find(self, params: Mapping[str, Json], settings: Mapping[str, Json]) -> RunId | None:
-        """Return the run of these parameters and settings made by equal code, None where there is none."""
-        for known in self._ids.get(_key(params, settings), ()):
-            located = Located(RunId.parse(known))
-            try:
-                manifest = read_manifest(self._stores, located)
-                archived = Recipe.from_manifest(manifest)
-            except RunvaultError:
-                continue
-            if _asked(archived) != _asked(self._recipe) or not self._is_now(archived.files):
-                continue
-            if self._same_code is None or self._same_code(manifest.get("code") or {}):
-                return located.id
-        return None
+    def find(self, asked: Sequence[Mapping[str, Json]], settings: Mapping[str, Json]) -> list[RunId | None]:
+        """Return for each of several parameters the run made by equal code with them, None where there is none."""
+        candidates = [self._ids.get(_key(params, settings), []) for params in asked]
+        fitting = self._fitting(sorted({run for runs in candidates for run in runs}))
+        return [next((fitting[run] for run in runs if run in fitting), None) for runs in candidates]
+
+    def _fitting(self, runs: Sequence[str]) -> dict[str, RunId]:
+        """Return those of some runs whose recipe asks for the same, of the code as it is."""
+        found = {}
+        for start in range(0, len(runs), _AT_ONCE):
+            some = [RunId.parse(run) for run in runs[start : start + _AT_ONCE]]
+            for run, manifest in read_manifests(self._stores, some):
+                try:
+                    archived = Recipe.from_manifest(manifest)
+                except RunvaultError:
+                    continue
+                if _asked(archived) != _asked(self._recipe) or not self._is_now(archived.files):
+                    continue
+                if self._same_code is None or self._same_code(manifest.get("code") or {}):
+                    found[str(run)] = run
+        return found
 
     def _is_now(self, files: Mapping[str, str]) -> bool:
         for path in files.keys() - self._blobs.keys():

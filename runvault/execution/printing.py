@@ -86,7 +86,10 @@ def _python(manifest: Mapping[str, Json], recipe: Recipe) -> list[str]:
     else:
         lines += [f"from {module} import {function} as entry"]
     lines += [f"inputs = {{{', '.join(f'{name!r}: {_read(each)}' for name, each in recipe.inputs.items())}}}"]
-    lines += [f"words = json.loads({json.dumps(words)!r})", "print(entry(**inputs, **words).stats())"]
+    lines += [f"words = json.loads({json.dumps(words)!r})"]
+    for name, kind in recipe.vectorized.items():
+        lines += [f"words[{name!r}] = np.array([words[{name!r}]], dtype={kind!r})"]
+    lines += ["print(entry(**inputs, **words).stats())"]
     return lines
 
 

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
@@ -245,14 +246,10 @@ def _missing(plan: _Plan, outcome: SweepOutcome) -> Sequence[Combination]:
         return plan.combinations
     save = plan.save
     known = KnownRuns(plan.stores, save.strategy, save.seed, plan.recipe, plan.root, shared=save.params)
-    todo = []
-    for combination in plan.combinations:
-        run = known.find(plan.params_of(combination), save.settings)
-        if run is None:
-            todo.append(combination)
-        else:
-            outcome.skipped.append(run)
-    return todo
+    asked = [plan.params_of(combination) for combination in plan.combinations]
+    found = known.find(asked, save.settings)
+    outcome.skipped += [run for run in found if run is not None]
+    return [each for each, run in zip(plan.combinations, found, strict=True) if run is None]
 
 
 def _annotate_known(plan: _Plan, outcome: SweepOutcome, provide: Provide) -> None:
@@ -270,20 +267,16 @@ def _compute(plan: _Plan, todo: Sequence[Combination], archive: _Archive, watch:
     request = plan.request
     count = min(request.workers or cpus(), len(chunks))
     with open_workers(plan.job(), request.executor, count, request.address) as workers:
-        answers = _answers(workers, chunks)
-        while True:
-            try:
-                answered = next(answers, None)
-            except BaseException:  # Ctrl-C, too: what is finished is kept
-                archive.flush()
-                raise
-            if answered is None:
-                break
-            for chunk, answer in answered:
-                archive.take(chunk, answer)
-            if archive.due:
-                archive.flush()
-            watch(archive.outcome)
+        try:
+            for answered in _answers(workers, chunks):
+                for chunk, answer in answered:
+                    archive.take(chunk, answer)
+                if archive.due:
+                    archive.flush()
+                watch(archive.outcome)
+        except BaseException:  # Ctrl-C, too: what is finished is kept
+            archive.flush()
+            raise
     archive.flush()
     watch(archive.outcome)
 
@@ -294,16 +287,23 @@ Answered: TypeAlias = Sequence[tuple[Sequence[Combination], Answer]]
 def _answers(workers: Workers, chunks: Sequence[Sequence[Combination]]) -> Iterator[Answered]:
     """Yield what comes back, in any order; nothing now and then, so that what is there does not wait for long."""
     waiting: dict[Future[Answer], Sequence[Combination]] = {}
-    left = iter(chunks)
-    more = True
-    while more or waiting:
-        while more and len(waiting) < workers.window:
-            chunk = next(left, None)
-            more = chunk is not None
-            if chunk is not None:
-                waiting[_submitted(workers, chunk)] = chunk
+    left = deque(chunks)
+    while left or waiting:
+        while left and len(waiting) < workers.window:
+            chunk = left.popleft()
+            waiting[_submitted(workers, chunk)] = chunk
         done, _ = wait(waiting, TICK_S, FIRST_COMPLETED)
-        yield [(waiting.pop(future), _answer(future)) for future in done]
+        answered = [(waiting.pop(future), _answer(future)) for future in done]
+        yield [each for each in answered if not _is_split(*each, left)]
+
+
+def _is_split(chunk: Sequence[Combination], answer: Answer, left: deque[Sequence[Combination]]) -> bool:
+    """Ask for the halves of what failed together: the others are not to suffer from one combination that raises."""
+    if answer.error is None or len(chunk) == 1:
+        return False
+    middle = len(chunk) // 2
+    left.extendleft((chunk[middle:], chunk[:middle]))
+    return True
 
 
 def _submitted(workers: Workers, chunk: Sequence[Combination]) -> Future[Answer]:
@@ -369,14 +369,13 @@ class _Archive:
             return
         provenance = replace(self.provide(), code=code_member(self.taken))
         stores, kept = self.plan.stores, self.plan.kept
+        results, self.results, self.bytes = self.results, [], 0  # what cannot be saved is not tried again
+        sweeps, self.sweeps = self.sweeps, []
         with _uninterrupted():
-            if self.results:
-                self.outcome.saved += save_results(stores, self.results, provenance, kept)
-                self.results, self.bytes = [], 0
-            while self.sweeps:
-                sweep, save = self.sweeps[0]
+            if results:
+                self.outcome.saved += save_results(stores, results, provenance, kept)
+            for sweep, save in sweeps:
                 self.outcome.saved += save_sweep(stores, sweep, save, provenance, kept)
-                del self.sweeps[0]
 
     def _request(self, answer: Answer) -> SaveRequest:
         """Return the words of a save, with the files that were imported while it ran."""
