@@ -21,6 +21,7 @@ from benchmarks import (
     saving,
     stale,
     sweeping,
+    sweeps,
 )
 from benchmarks.backtests import Prepared
 from benchmarks.bench import Bench
@@ -30,6 +31,7 @@ from benchmarks.repositories import Archives
 GROUPS: dict[str, tuple[str, Callable[[Bench], Iterator[Figure]]]] = {
     "save": ("Saving a run", saving.measure),
     "sweep": ("Saving a sweep", sweeping.measure),
+    "sweeps": ("Running a sweep", sweeps.measure),
     "commands": ("Commands and listings", commands.measure),
     "stale": ("Runs that are stale", stale.measure),
     "catalog": ("The catalog", catalogs.measure),
@@ -60,6 +62,7 @@ def main() -> None:
             sizes=asked.runs,
             repeat=asked.repeat,
             columns=asked.columns,
+            combinations=asked.combinations,
             growth=asked.growth,
             experiments=asked.experiments,
             peers=Path(peers) if peers else None,
@@ -96,6 +99,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=_numbers, default=[100, 10_000, 100_000], help="sizes of archives: 100,10000")
     parser.add_argument("--repeat", type=int, default=5, help="how many times each figure is taken")
     parser.add_argument("--columns", type=int, default=4_950, help="columns of the sweep")
+    parser.add_argument("--combinations", type=int, default=1_000, help="combinations of the sweep that is run")
     parser.add_argument("--growth", type=int, default=10_000, help="single saves to see the repository grow")
     parser.add_argument("--experiments", type=_numbers, default=[100, 1_000], help="sizes for DVC and MLflow")
     parser.add_argument("--only", type=_names, default=list(GROUPS), help=f"some of {','.join(GROUPS)}")

@@ -21,6 +21,8 @@ class Bench:
         How many times each figure is taken.
     columns : int
         Columns of the sweep.
+    combinations : int
+        Combinations of the sweep that is run.
     growth : int
         How many runs are saved one by one to see the repository grow.
     experiments : list of int
@@ -34,6 +36,7 @@ class Bench:
     sizes: list[int]
     repeat: int
     columns: int
+    combinations: int
     growth: int
     experiments: list[int]
     peers: Path | None
