@@ -1,9 +1,9 @@
 """The child process of a replay: ``python -m runvault.execution.child JOB OUT``.
 
 JOB is a JSON file: `kind`, `root`, `entry`, `params`, `settings`, `inputs` (path and kind by argument), `seed`, `span`,
-`vectorized`, `backend`, `dump`, which settings and whether the span are overrides, and of a command `command`,
-`folder`, `result` and `files`. What came of it is left in the folder OUT: a parcel, or ``error.json`` with `message`
-and `hint`. The entry's own output goes where the caller pointed it.
+`vectorized`, `backend`, `dump`, `trusted`, which settings and whether the span are overrides, and of a command
+`command`, `folder`, `result` and `files`. What came of it is left in the folder OUT: a parcel, or ``error.json`` with
+`message` and `hint`. The entry's own output goes where the caller pointed it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from runvault.errors import ReplayError, RunvaultError
 from runvault.execution.calls import Ran, arguments_of, as_result, bind, takes_setting
 from runvault.execution.code import blob_of, imported_files
-from runvault.execution.entries import load_entry
+from runvault.execution.entries import is_defined_in, load_entry
 from runvault.execution.parcels import write_parcel
 from runvault.execution.programs import filled, read_result, run_program
 from runvault.execution.recipe import COMMAND, SERIES
@@ -53,6 +53,11 @@ def _do(job: dict[str, Json], out: Path) -> None:
 
 def _called(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]]:
     function = load_entry(job["entry"], root)
+    # An archive of others may name our own commit, and in it a function that is none of ours: ``os:system``.
+    if not job["trusted"] and not is_defined_in(function, root):
+        raise ReplayError(
+            f"{job['entry']!r} is not defined in the recorded code", hint="--trust-code runs it all the same"
+        )
     _use_backend(job["backend"])
     span = Span(**job["span"])
     inputs = {name: as_given(Path(path), kind) for name, (path, kind) in job["inputs"].items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -75,6 +76,12 @@ def entry_of(function: Callable[..., Any], root: Path) -> str | None:
     if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
         return None
     return f"{path.resolve().relative_to(root.resolve()).as_posix()}:{name}"
+
+
+def is_defined_in(function: Callable[..., Any], root: Path) -> bool:
+    """Return whether a function's own source lies in a folder; False for one without source, such as a builtin."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return code is not None and Path(code.co_filename).resolve().is_relative_to(root.resolve())
 
 
 def _source_of(module: ModuleType | None) -> Path | None:

@@ -171,6 +171,7 @@ def _ran(
         }
         inputs |= {name: (str(path.resolve()), FILE) for name, path in request.overrides.data.items()}
         document = {**job, "root": str(tree), "inputs": inputs, "dump": request.pickles != "none"}
+        document["trusted"] = request.trusted
         document["backend"] = (manifest.get("environment") or {}).get("backend")
         (Path(folder) / "job.json").write_text(json.dumps(document), "utf-8")
         run_child(tree, Path(folder) / "job.json", out, request.timeout_s)

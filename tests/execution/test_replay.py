@@ -127,6 +127,24 @@ def test_a_recipe_that_fails_says_so(vault: rv.Vault, saved: rv.Saved, here: Pat
     assert "raised OSError: no feed" in replayed.reason[0]
 
 
+@pytest.mark.parametrize("entry", ["os:system", "strategy.py:vbt.Portfolio.from_holding", "builtins:print"])
+def test_a_recipe_of_others_cannot_name_a_function_that_is_not_in_the_code(
+    vault: rv.Vault, saved: rv.Saved, here: Path, entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runvault.archive import reading
+    from runvault.execution import replay as module
+
+    def forged(*args: object) -> dict[str, object]:
+        manifest = reading.read_manifest(*args)
+        return {**manifest, "recipe": {**manifest["recipe"], "entry": entry}}
+
+    monkeypatch.setattr(module, "read_manifest", forged)
+    replayed = vault.replay(saved.run)
+
+    assert replayed.verdict == "failed"
+    assert "not defined in the recorded code" in replayed.reason[0]
+
+
 def test_a_run_without_a_recipe_says_how_to_record_one(vault: rv.Vault, saved: rv.Saved) -> None:
     plain = vault.save(saved.run.portfolio(), strategy="by_hand")
     with pytest.raises(rv.ReplayError, match="without a recipe") as caught:
