@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from runvault.archive.stores import Stores
 from runvault.execution.entries import modules_in
+from runvault.stores.git.owncode import note_own_code
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.snapshots import Snapshot, take_snapshot
 
@@ -62,6 +63,7 @@ def _kept(code: Repository, archive: Repository, include: tuple[str, ...]) -> Sn
     if code.common_dir != archive.common_dir:  # a DVC experiment's throw-away clone
         ref = f"refs/runvault/code/{taken.commit}"
         archive.git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(code.common_dir), f"{ref}:{ref}")
+        note_own_code(archive, taken.commit)  # it ran here
     return taken
 
 
