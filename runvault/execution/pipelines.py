@@ -28,8 +28,8 @@ def repository_behind(place: Path, environment: Mapping[str, str] = os.environ) 
 
     Examples
     --------
-    >>> repository_behind(Path("/work/repo/.dvc/tmp/exps/standalone/tmpa1"), {"DVC_EXP_NAME": "x"}).as_posix()
-    '/work/repo'
+    >>> repository_behind(Path("/home/ada/repo/.dvc/tmp/exps/standalone/tmpa1"), {"DVC_EXP_NAME": "x"}).as_posix()
+    '/home/ada/repo'
     """
     if "DVC_EXP_NAME" not in environment and "DVC_EXP_BASELINE_REV" not in environment:
         return None
