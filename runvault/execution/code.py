@@ -35,12 +35,7 @@ def blob_of(path: Path) -> str | None:
 
 def same_files(root: Path, files: Mapping[str, str]) -> bool:
     """Return whether files still hold what was recorded of them."""
-    return not changed_files(root, files)
-
-
-def changed_files(root: Path, files: Mapping[str, str]) -> list[str]:
-    """Return the files that no longer hold what was recorded of them, or are gone."""
-    return [path for path, blob in files.items() if blob_of(root / path) != blob]
+    return all(blob_of(root / path) == blob for path, blob in files.items())
 
 
 def snapshot(stores: Stores, include: Iterable[str]) -> Snapshot:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from runvault.archive.request import SaveRequest
 from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError, ReplayError
@@ -80,19 +79,7 @@ def run_command(
         folder=path_from_root(_inside(Path.cwd(), root), root),
         stage=current_stage(root),
     )
-    save = SaveRequest(
-        strategy=request.strategy or _name(command, root),
-        params=params,
-        settings=settings,
-        data=request.data,
-        seed=request.seed,
-        tags=request.tags,
-        note=request.note,
-        pickles=request.pickles,
-        allow=request.allow,
-        recipe=recipe.to_dict(),
-        kind=request.kind,
-    )
+    save = request.to_save(request.strategy or _name(command, root), params, settings, recipe)
     if not request.force:
         known = find_known(stores, save, recipe, root, lambda code: same_code(stores, code, taken.commit, recipe))
         if known is not None:

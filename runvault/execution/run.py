@@ -55,6 +55,31 @@ class RunRequest:
     lineage: Mapping[str, Json] = field(default_factory=dict)
     kind: str = "save"
 
+    def to_save(
+        self,
+        strategy: str,
+        params: Mapping[str, Json],
+        settings: Mapping[str, Json],
+        recipe: Recipe | None,
+        kept: Mapping[str, Path] | None = None,
+    ) -> SaveRequest:
+        """Return what is asked to be archived; `params` and `settings` in their canonical form."""
+        return SaveRequest(
+            strategy=strategy,
+            params=params,
+            settings=settings,
+            data=self.data,
+            seed=self.seed,
+            tags=self.tags,
+            note=self.note,
+            pickles=self.pickles,
+            allow=self.allow,
+            recipe=None if recipe is None else recipe.to_dict(),
+            kept=kept or {},
+            lineage=self.lineage,
+            kind=self.kind,
+        )
+
 
 @dataclass(frozen=True)
 class RunOutcome:
@@ -126,21 +151,7 @@ def run_function(
     with ExitStack() as stack:
         kept = stack.enter_context(_in_files({n: v for n, v in inputs.items() if n not in request.data}))
         recipe = recipe_of(stores, entry, call, {**request.data, **kept}, request, root) if entry else None
-        save = SaveRequest(
-            strategy=strategy,
-            params=params,
-            settings=settings,
-            data=request.data,
-            seed=request.seed,
-            tags=request.tags,
-            note=request.note,
-            pickles=request.pickles,
-            allow=request.allow,
-            recipe=None if recipe is None else recipe.to_dict(),
-            kept=kept,
-            lineage=request.lineage,
-            kind=request.kind,
-        )
+        save = request.to_save(strategy, params, settings, recipe, kept)
         if recipe is not None and not request.force:
             known = find_known(stores, save, recipe, root)
             if known is not None:

@@ -164,18 +164,8 @@ class _Plan:
         params, self.settings = checked(replace(self.call, params=self._shared(self.call.params)), run)
         self.recipe: Recipe = recipe_of(stores, entry, self.call, run.data, run, root)
         self.recipe = replace(self.recipe, vectorized=self.types)
-        self.save = SaveRequest(
-            strategy=run.strategy or name_of(self.function).rpartition(".")[2],
-            params=params,
-            settings=self.settings,
-            data=run.data,
-            seed=run.seed,
-            tags=run.tags,
-            note=run.note,
-            pickles=run.pickles,
-            allow=run.allow,
-            kind="sweep",
-        )
+        strategy = run.strategy or name_of(self.function).rpartition(".")[2]
+        self.save = replace(run, kind="sweep").to_save(strategy, params, self.settings, None)
         self.kept: Inputs = inputs_of(stores, self.save)
         self.sweep = self._id()
         self.save = replace(self.save, lineage={"sweep": self.sweep})
