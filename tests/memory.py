@@ -55,7 +55,7 @@ class MemoryArchive:
         after = self.commits[new].tree
         for path in sorted({*before, *after}):
             if before.get(path) != after.get(path):
-                yield FileChange(path, after.get(path))
+                yield path, after.get(path)
 
     def introduced(self, old: str | None, new: str) -> Iterator[Introduced]:
         known = self._history(old) if old is not None else set()

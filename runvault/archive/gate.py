@@ -39,9 +39,9 @@ class Gate:
         """Yield what differs between two commits, the switch having been looked at where it is among it."""
         seen = old is not None
         for change in self._source.changed_files(old, new):
-            if change.path == SWITCH:
+            if change[0] == SWITCH:
                 seen = True
-                check_switch(self._content(change.blob))
+                check_switch(self._content(change[1]))
             yield change
         if not seen:
             check_switch(None)

@@ -210,7 +210,7 @@ class _Verification:
     def _check_inputs(self) -> None:
         """Check the pointers under ``data/`` and the objects behind them."""
         changes = self.stores.reader.changed_files(None, self.stores.require_tip())
-        blobs = {change.path: change.blob for change in changes if change.path.startswith("data/") and change.blob}
+        blobs = {path: blob for path, blob in changes if path.startswith("data/") and blob}
         contents = dict(self.stores.reader.read_blobs(blobs.values()))
         for path, blob in blobs.items():
             self.report.checked["inputs"] += 1

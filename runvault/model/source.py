@@ -6,14 +6,13 @@ The catalog follows the archive through this protocol, so that it knows nothing 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
+FileChange: TypeAlias = tuple[str, str | None]
+"""A file that differs between two commits: its path, and its blob in the newer one, None where it is gone.
 
-class FileChange(NamedTuple):
-    """A file that differs between two commits; `blob` is its id in the newer one, None where it is gone."""
-
-    path: str
-    blob: str | None
+A plain tuple, for a tree has several files a run, and there may be a million runs.
+"""
 
 
 class Introduced(NamedTuple):

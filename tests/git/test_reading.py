@@ -55,16 +55,16 @@ def test_changed_files_are_those_of_diff_tree(archive: Repository) -> None:
     first, second = writer.update(saves("a")), writer.update(saves("b"))
     third = writer.update(lambda _: Edit([(run_path("a"), None), ("data/ü x.dvc", b"1")], "change", ADA, NOON))
     brought = {path for path, _ in run_files("b")}
-    assert {change.path for change in reader.changed_files(first, second)} == brought
+    assert {path for path, _ in reader.changed_files(first, second)} == brought
     changes = list(reader.changed_files(second, third))
-    gone = sorted(FileChange(path, None) for path, _ in run_files("a"))
-    assert sorted(change for change in changes if change.blob is None) == gone
-    [added] = [change for change in changes if change.blob]
-    assert added.path == "data/ü x.dvc"
+    gone = sorted((path, None) for path, _ in run_files("a"))
+    assert sorted((path, blob) for path, blob in changes if blob is None) == gone
+    [added] = [(path, blob) for path, blob in changes if blob]
+    assert added[0] == "data/ü x.dvc"
     whole = list(reader.changed_files(None, third))
     assert added in whole
     assert len(whole) == len(brought) + 6
-    assert [change.path for change in whole] == sorted(change.path for change in whole)
+    assert [path for path, _ in whole] == sorted(path for path, _ in whole)
 
 
 def test_introduced_names_each_manifest_with_the_commit_that_brought_it(archive: Repository) -> None:
@@ -106,7 +106,7 @@ def test_blobs_come_in_the_order_asked_and_missing_ones_are_left_out(archive: Re
         lambda _: Edit([(f"f/{n}", b"%d\n" % n * n) for n in range(700)], "m", ADA, NOON, bulk=True)
     )
     reader = Reader(archive)
-    ids = [change.blob for change in reader.changed_files(None, commit) if change.path.startswith("f/")]
+    ids = [blob for path, blob in reader.changed_files(None, commit) if path.startswith("f/")]
     asked = [*ids, "0" * 40, commit, *reversed(ids)]
     assert [blob for blob, _ in reader.read_blobs(asked)] == [*ids, *reversed(ids)]
     for blob, content in reader.read_blobs(iter(asked)):
@@ -276,7 +276,7 @@ Told: TypeAlias = tuple[bool, list[FileChange], list[Introduced]]
 def told_of(repository: Repository, pairs: list[tuple[str, str]]) -> list[Told]:
     def told(reader: Reader, old: str, new: str) -> Told:
         changes = sorted(reader.changed_files(old, new))
-        assert dict(reader.read_blobs([change.blob for change in changes if change.blob])) is not None
+        assert dict(reader.read_blobs([blob for _, blob in changes if blob])) is not None
         return reader.is_ancestor(old, new), changes, list(reader.introduced(old, new))
 
     return [told(Reader(repository), old, new) for old, new in pairs]

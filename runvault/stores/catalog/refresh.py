@@ -13,6 +13,7 @@ import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -333,7 +334,7 @@ class _Writer:
     def _write(self, rows: _Rows) -> None:
         self._write_numbers()
         run = self._db.executemany
-        rows.facts.sort(key=lambda fact: fact[:2])  # each page of the table is then visited once
+        rows.facts.sort(key=itemgetter(0, 1))  # each page of the table is then visited once
         run("INSERT OR REPLACE INTO folders VALUES (?, ?, ?, ?)", rows.folders)
         run(f"INSERT INTO runs VALUES ({', '.join('?' * len(RUN_COLUMNS))})", rows.runs)
         run("INSERT INTO documents VALUES (?, ?, ?, ?)", rows.documents)

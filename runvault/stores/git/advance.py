@@ -56,7 +56,7 @@ class Advance:
         for step in self.steps:
             for path, (before, after) in step.files.items():
                 net[path] = (net[path][0] if path in net else before, after)
-        return (FileChange(path, net[path][1]) for path in sorted(net) if net[path][0] != net[path][1])
+        return ((path, net[path][1]) for path in sorted(net) if net[path][0] != net[path][1])
 
     def introduced(self) -> Iterator[Introduced]:
         """Yield the manifests of runs that came, oldest first."""

@@ -77,15 +77,15 @@ def imported(repository: Repository, tip: Tip, files: Iterable[File], draft: byt
 def compare(repository: Repository, tip: Tip, commit: str, built: Built) -> None:
     """Raise unless a commit holds exactly the files that were sent."""
     expected = dict(built.blobs)
-    for change in Reader(repository).changed_files(tip.commit, commit):
-        if change.blob is None:
-            wrong = not any(change.path == path or change.path.startswith(path + "/") for path in built.removed)
+    for changed, blob in Reader(repository).changed_files(tip.commit, commit):
+        if blob is None:
+            wrong = not any(changed == path or changed.startswith(path + "/") for path in built.removed)
         else:
-            wrong = str(expected.pop(change.path, None)) != change.blob
+            wrong = str(expected.pop(changed, None)) != blob
         if wrong:
-            raise IntegrityError(f"{change.path!r} does not hold what was saved at {commit}")
-    for path, blob in expected.items():  # the same as before
-        if tip.tree is None or path not in tip.tree or tip.tree[path].id != blob:
+            raise IntegrityError(f"{changed!r} does not hold what was saved at {commit}")
+    for path, same in expected.items():  # as before
+        if tip.tree is None or path not in tip.tree or tip.tree[path].id != same:
             raise IntegrityError(f"{path!r} does not hold what was saved at {commit}")
 
 

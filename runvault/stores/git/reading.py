@@ -52,8 +52,8 @@ class Reader:
         if old is None:
             with self._stream("ls-tree", "-r", "-z", "--full-tree", new) as entries:
                 for entry in entries:
-                    meta, path = entry.split("\t", 1)
-                    yield FileChange(path, meta.split(" ")[2])
+                    meta, _, path = entry.partition("\t")
+                    yield path, meta[-40:]
             return
         way = self._advance(old, new)
         if way is not None:
@@ -64,7 +64,7 @@ class Reader:
         ) as fields:
             for meta in fields:
                 blob, status = meta.split(" ")[3:5]
-                yield FileChange(next(fields), None if status == "D" else blob)
+                yield next(fields), None if status == "D" else blob
 
     def introduced(self, old: str | None, new: str, path: str = MANIFESTS) -> Iterator[Introduced]:
         """Yield what the commits in ``old..new`` brought to `path`, the manifests of runs unless told: oldest first.
@@ -96,7 +96,7 @@ class Reader:
     def read_blobs(self, blobs: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield ``(blob, content)`` for each id, in the order asked; an id that is not there is left out."""
         blobs, records = list(blobs), self._records
-        if records.keys() >= set(blobs):
+        if records and records.keys() >= set(blobs):
             yield from ((blob, records[blob]) for blob in blobs)
             return
         for name, kind, content in self._batch(blobs):
@@ -115,7 +115,7 @@ class Reader:
             with self._conversation() as read:
                 way = read_advance(read, old, new)
                 if way.size <= _FEW:
-                    records = [each.blob for each in way.changed_files() if each.blob and each.path.endswith(_RECORDS)]
+                    records = [blob for path, blob in way.changed_files() if blob and path.endswith(_RECORDS)]
                     self._records = {name: data for name, (kind, data) in read(records).items() if kind == "blob"}
                 return way
         except (UnusualError, RunvaultError):
@@ -272,17 +272,17 @@ def _answered(answers: IO[bytes], asked: Iterable[str]) -> Iterator[tuple[str, s
     for name in asked:
         head = answers.readline()
         if not head.endswith((b" missing\n", b" ambiguous\n")):
-            _, kind, size = head.decode("ascii", "replace").split(" ")
-            yield name, kind, answers.read(int(size) + 1)[:-1]
+            _, kind, size = head.split(b" ")
+            yield name, kind.decode("ascii", "replace"), answers.read(int(size) + 1)[:-1]
 
 
 def _fields(stream: IO[bytes]) -> Iterator[str]:
     """Yield NUL-ended fields as text, reading a block at a time."""
     rest = b""
     while block := stream.read1(1 << 16):  # type: ignore[attr-defined]
-        *whole, rest = (rest + block).split(b"\0")
-        for field in whole:
-            yield field.decode("utf-8", "surrogateescape")
+        whole, end, rest = (rest + block).rpartition(b"\0")
+        if end:
+            yield from whole.decode("utf-8", "surrogateescape").split("\0")
     if rest:
         yield rest.decode("utf-8", "surrogateescape")
 
