@@ -16,6 +16,7 @@ import pygit2
 
 from runvault.errors import IntegrityError, RunvaultError
 from runvault.stores.git.disk import sync_folder
+from runvault.stores.git.edits import Content, Known
 from runvault.stores.git.failures import DisturbedError
 from runvault.stores.git.objects import Built, Tip, check_path, open_repository, translated
 from runvault.stores.git.programs import DURABLE, git_failure, start_git
@@ -32,7 +33,7 @@ _BATCH_BYTES = 16 << 20
 # Deflating is half of the work: level 1 takes a third of level 6's time for a tenth more bytes. Never explode the pack.
 _TUNING = ("-c", "pack.compression=1", "-c", "fastimport.unpackLimit=0")
 
-File = tuple[str, bytes | None]
+File = tuple[str, Content]
 
 
 @contextmanager
@@ -147,6 +148,8 @@ def _stream(ref: str, tip: Tip, files: Iterable[File], draft: bytes, built: Buil
                 built.blobs.pop(path, None)
                 built.removed.append(path)
                 parts.append(f"D {path}\n".encode())
+            elif isinstance(content, Known):
+                raise TypeError(f"{path!r} is an object already: an edit in bulk takes contents")
             else:
                 built.blobs[path] = _blob_id(content)
                 parts.append(b"M 100644 inline %s\ndata %d\n%s\n" % (path.encode(), len(content), content))
@@ -159,9 +162,9 @@ def _batches(files: Iterable[File]) -> Iterator[list[File]]:
     batch: list[File] = []
     size = 0
     for path, content in files:
-        if content is None:
+        if not isinstance(content, bytes):
             yield _by_name(batch)
-            yield [(path, None)]
+            yield [(path, content)]
             batch, size = [], 0
             continue
         batch.append((path, content))

@@ -13,6 +13,7 @@ from pygit2.enums import FileMode, ObjectType, Option, RepositoryOpenFlag
 
 from runvault.errors import RunvaultError
 from runvault.stores.git.disk import sync_file, sync_folder
+from runvault.stores.git.edits import Content, Known
 from runvault.stores.git.failures import error_for
 
 # Neither objects nor refs reach the disk by default. What is read is compared with its name.
@@ -107,15 +108,15 @@ class Tip:
             return {item.name: item.data for item in entry if isinstance(item, pygit2.Blob) and item.name}
 
 
-class Folder(dict[str, "Folder | bytes | None"]):
-    """The wanted changes in one folder: contents, removals (None) and folders.
+class Folder(dict[str, "Folder | Content"]):
+    """The wanted changes in one folder: contents, objects that are there, removals (None) and folders.
 
     `replaces` is set where the folder stands in for what was removed before it in the same edit.
     """
 
     replaces = False
 
-    def place(self, path: str, content: bytes | None) -> None:
+    def place(self, path: str, content: Content) -> None:
         """Add a change at `path`."""
         check_path(path)
         *folders, name = path.split("/")
@@ -140,7 +141,8 @@ class Built:
     """What building an edit made: the root tree, and every object that it needs and the tip's need not have.
 
     `contents` holds the objects, so that they can be written again with nothing to read; of a sweep's none are kept.
-    `known` are the blobs that were there before, perhaps written by a program that syncs nothing.
+    `known` are the blobs that were there before, perhaps written by a program that syncs nothing. `blobs` are the files
+    by path, and the folders that were taken whole.
     """
 
     tree: pygit2.Oid | None = None
@@ -150,7 +152,7 @@ class Built:
     removed: list[str] = field(default_factory=list)
 
 
-def build(handle: pygit2.Repository, base: pygit2.Tree | None, files: Iterable[tuple[str, bytes | None]]) -> Built:
+def build(handle: pygit2.Repository, base: pygit2.Tree | None, files: Iterable[tuple[str, Content]]) -> Built:
     """Write the blobs of an edit and the trees on their paths."""
     built, root = Built(), Folder()
     for path, content in files:
@@ -170,6 +172,10 @@ def _build_folder(
         old = base[name] if base is not None and name in base else None
         if isinstance(content, bytes):
             builder.insert(name, _write_blob(handle, content, path, built), FileMode.BLOB)
+            continue
+        if isinstance(content, Known):
+            built.blobs[path] = pygit2.Oid(hex=content.object_id)
+            builder.insert(name, built.blobs[path], FileMode.TREE if content.folder else FileMode.BLOB)
             continue
         below = None
         if content is None:

@@ -24,7 +24,7 @@ from runvault.errors import BranchMovedError, IntegrityError, RunvaultError, Vau
 from runvault.stores.git.branch import Branch, MovedError, busy
 from runvault.stores.git.bulk import compare, imported
 from runvault.stores.git.checkout import Checkout, bring_along, checkouts_of, refuse_dirty
-from runvault.stores.git.edits import Edit
+from runvault.stores.git.edits import Edit, FastForward
 from runvault.stores.git.failures import DisturbedError
 from runvault.stores.git.journal import LockHeldError
 from runvault.stores.git.lock import write_lock
@@ -54,7 +54,7 @@ _ATTEMPTS = 200
 _DISTURBANCES = 40
 _REPAIRS = 20
 
-Plan = Callable[[Tip], Edit | None]
+Plan = Callable[[Tip], Edit | FastForward | None]
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ class Writer:
         self._repository = repository
         self._branch = Branch(repository)
 
-    def update(self, plan: Callable[[Tip], Edit | None], *, timeout_s: float = TIMEOUT_S) -> str | None:
+    def update(self, plan: Plan, *, timeout_s: float = TIMEOUT_S) -> str | None:
         """Commit what `plan` wants, and return the commit once it will survive anything but a lying disk.
 
         Parameters
         ----------
         plan : callable
-            Given the tip, returns the edit or None for "nothing to write". Called again, with another tip, when a
-            program that does not take our lock has moved the branch in between.
+            Given the tip, returns the edit, a commit to move to, or None for "nothing to write". Called again, with
+            another tip, when a program that does not take our lock has moved the branch in between.
         timeout_s : float
             How long to wait for other writers; for a program that has the branch itself locked at most `LOCKED_S`.
 
@@ -113,7 +113,7 @@ class Writer:
         """
         return self._locked(plan, create=False, timeout_s=timeout_s)
 
-    def create(self, plan: Callable[[Tip], Edit | None], *, timeout_s: float = TIMEOUT_S) -> str | None:
+    def create(self, plan: Plan, *, timeout_s: float = TIMEOUT_S) -> str | None:
         """Commit what `plan` wants, making the branch where there is none: `update` for the first commit."""
         return self._locked(plan, create=True, timeout_s=timeout_s)
 
@@ -186,9 +186,11 @@ class Writer:
         return made
 
     @contextmanager
-    def _written(self, handle: pygit2.Repository, tip: Tip, edit: Edit) -> Iterator[_Made | None]:
+    def _written(self, handle: pygit2.Repository, tip: Tip, edit: Edit | FastForward) -> Iterator[_Made | None]:
         """Write the objects of an edit and hold them; None where the tree would stay the same."""
-        if edit.bulk:
+        if isinstance(edit, FastForward):
+            yield _found(handle, edit.commit)
+        elif edit.bulk:
             draft = commit_content(handle, tip, edit, str(tip.tree.id if tip.tree is not None else NO_OBJECT))
             with imported(self._repository, tip, edit.files, draft) as built:
                 yield self._commit(handle, tip, edit, built)
@@ -196,7 +198,7 @@ class Writer:
             yield self._commit(handle, tip, edit, build(handle, tip.tree, edit.files))
 
     def _commit(self, handle: pygit2.Repository, tip: Tip, edit: Edit, built: Built) -> _Made | None:
-        if tip.tree is not None and built.tree == tip.tree.id:
+        if tip.tree is not None and built.tree == tip.tree.id and edit.merged is None:
             return None
         with translated("cannot write the commit"):
             content = commit_content(handle, tip, edit, str(built.tree))
@@ -220,7 +222,7 @@ class Writer:
                 bring_along(checkout, old, new, dry_run=True)
         return checkouts
 
-    def _confirm(self, tip: Tip, edit: Edit, made: _Made, *, prunes: bool) -> None:
+    def _confirm(self, tip: Tip, edit: Edit | FastForward, made: _Made, *, prunes: bool) -> None:
         """Read back what was written, by eyes that have not seen it being written."""
         handle = self._complete(tip, edit, made, again=prunes)
         with translated("cannot read back what was saved"):
@@ -230,12 +232,12 @@ class Writer:
                     f"branch {self._repository.branch!r} was moved to {now} while {made.commit} was saved",
                     "git keeps the commit for a while: see 'git reflog' and 'git fsck --lost-found'",
                 )
-            if edit.bulk:
+            if isinstance(edit, Edit) and edit.bulk:
                 compare(self._repository, tip, made.commit, made.built)
             else:
                 _compare(Tip(handle, made.commit), made.built)
 
-    def _complete(self, tip: Tip, edit: Edit, made: _Made, *, again: bool) -> pygit2.Repository:
+    def _complete(self, tip: Tip, edit: Edit | FastForward, made: _Made, *, again: bool) -> pygit2.Repository:
         """Return a fresh handle in which every new object is there.
 
         A prune beside us may have taken some before the branch held them, and one that runs now may still take some
@@ -258,12 +260,21 @@ class Writer:
         self._branch.set_back(tip.commit, made.commit)
         raise RunvaultError(f"objects of {made.commit} were pruned while it was saved: {problem}", "try again")
 
-    def _write_again(self, tip: Tip, edit: Edit, made: _Made) -> None:
+    def _write_again(self, tip: Tip, edit: Edit | FastForward, made: _Made) -> None:
         """Write every object of a commit that the branch holds by now, so that no prune takes it."""
-        if edit.bulk:
+        if isinstance(edit, Edit) and edit.bulk:
             with imported(self._repository, tip, edit.files, made.content):
                 pass
         write_pack(self._repository, [*made.built.contents.values(), (ObjectType.COMMIT, made.content)])
+
+
+def _found(handle: pygit2.Repository, commit: str) -> _Made:
+    """Return a commit that is there already."""
+    with translated(f"cannot read {commit}"):
+        kind, content = handle.odb.read(commit)
+        if kind != ObjectType.COMMIT:
+            raise RunvaultError(f"{commit} is no commit")
+        return _Made(commit, content, Built(tree=handle[commit].peel(pygit2.Commit).tree_id))
 
 
 def _missing(handle: pygit2.Repository, made: _Made) -> bool:
@@ -277,7 +288,7 @@ def _compare(tip: Tip, built: Built) -> None:
     if tree is None or tree.id != built.tree:
         raise IntegrityError(f"commit {tip.commit} does not hold what was saved")
     for path, blob in built.blobs.items():
-        if tree[path].id != blob or tip.read(path) is None:
+        if tree[path].id != blob or (isinstance(tree[path], pygit2.Blob) and tip.read(path) is None):
             raise IntegrityError(f"{path!r} does not hold what was saved at {tip.commit}")
     for path in built.removed:
         if tip.exists(path):
@@ -285,10 +296,11 @@ def _compare(tip: Tip, built: Built) -> None:
 
 
 def commit_content(handle: pygit2.Repository, tip: Tip, edit: Edit, tree: str) -> bytes:
-    """Return the commit object of an edit, never earlier than its parent."""
-    seconds = max(int(edit.time.timestamp()), tip.time)
+    """Return the commit object of an edit, never earlier than its parents."""
+    parents: list[str | pygit2.Oid] = [parent for parent in (tip.commit, edit.merged) if parent]
+    behind = [handle[parent].peel(pygit2.Commit).commit_time for parent in parents]
+    seconds = max(int(edit.time.timestamp()), *behind, 0)
     signature = pygit2.Signature(edit.author.name, edit.author.email, seconds, 0)
-    parents: list[str | pygit2.Oid] = [tip.commit] if tip.commit else []
     message = edit.message if edit.message.endswith("\n") else edit.message + "\n"
     # Annotated as an Oid, though it is the text.
     content: object = handle.create_commit_string(signature, signature, message, tree, parents)
