@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from runvault.api.replaying import Replayed
     from runvault.api.running import Ran
     from runvault.api.saved import Saved, SavedSweep
+    from runvault.api.sharing import Shared
     from runvault.api.sweeping import Swept
     from runvault.archive.request import SaveRequest
     from runvault.archive.starting import Started
     from runvault.execution.bisect import BisectOutcome
     from runvault.execution.stale import Staleness
     from runvault.integrity.verify import Report
+    from runvault.sharing.bundles import Bundled
+    from runvault.sharing.remotes import NamedRemote
     from runvault.stores.git.edits import Signature
 
 Json: TypeAlias = Any
@@ -63,7 +66,7 @@ def open_vault(
     VaultNotFoundError
         There is no repository, or it has no archive branch.
     """
-    vault = _vault(path, branch, flags)
+    vault = find_vault(path, branch, flags)
     vault.stores.require_tip()
     if not read_only:
         from runvault.stores.git.init import check_writable
@@ -87,16 +90,17 @@ def start_vault(path: str | Path = ".", branch: str | None = None) -> tuple[Vaul
     """Do what `init_vault` does, and return what was done, too."""
     from runvault.archive.starting import init_archive
 
-    vault = _vault(path, branch, None)
+    vault = find_vault(path, branch)
     return vault, init_archive(vault.stores)
 
 
 def read_settings(path: str | Path = ".", branch: str | None = None) -> Settings:
     """Return the settings in force at `path`, whether it has an archive or not."""
-    return _vault(path, branch, None).settings
+    return find_vault(path, branch).settings
 
 
-def _vault(path: str | Path, branch: str | None, flags: Mapping[str, str] | None) -> Vault:
+def find_vault(path: str | Path, branch: str | None = None, flags: Mapping[str, str] | None = None) -> Vault:
+    """Return the vault of the repository at `path`, whether it has an archive yet or not: a pull makes one."""
     from runvault.execution.pipelines import repository_behind
     from runvault.stores.git.repository import Repository
 
@@ -671,6 +675,65 @@ class Vault:
         from runvault.integrity.verify import verify
 
         return verify(self.stores, [self._located(ref).id for ref in refs] or None, artifacts=artifacts)
+
+    def push(self, remote: str | None = None, *, artifacts: bool = True, data: bool = True, **how: Any) -> Shared:
+        """Send the archive to a Git remote and its objects to the DVC remote; what is new there is merged first.
+
+        Parameters
+        ----------
+        remote : str, optional
+            The Git remote, ``origin`` unless configured. Objects go to the default DVC remote.
+        artifacts, data : bool
+            Whether the artifacts of runs, and the input data, go along.
+        **how
+            `tell` is called with how many objects of how many are done; `announce` with new input data (path to size)
+            and where it goes, before it is sent.
+        """
+        from runvault.api.sharing import push
+
+        return push(self, remote, artifacts=artifacts, data=data, **how)
+
+    def pull(self, remote: str | None = None, *, artifacts: bool = True, data: bool = True, **how: Any) -> Shared:
+        """Bring what a Git remote has, checked run by run, and its objects from the DVC remote."""
+        from runvault.api.sharing import pull
+
+        return pull(self, remote, artifacts=artifacts, data=data, **how)
+
+    def merge(self, ref: str) -> Shared:
+        """Bring in the archive at a branch or commit of this repository; never a conflict, never lost history."""
+        from runvault.api.sharing import merge_ref
+
+        return merge_ref(self, ref)
+
+    def bundle(self, path: str | Path, **filters: Any) -> Bundled:
+        """Write the runs that `filters` choose (see `list`), or all, into one file, with their artifacts and code."""
+        from runvault.api.sharing import bundle
+
+        return bundle(self, path, self.selection(**filters) if filters else None)
+
+    def unbundle(self, path: str | Path) -> Shared:
+        """Take runs, artifacts and code out of a file that `bundle` wrote."""
+        from runvault.api.sharing import unbundle
+
+        return unbundle(self, path)
+
+    def remotes(self) -> Sequence[NamedRemote]:
+        """Return the remotes that push and pull may use: Git's, and DVC's for the objects."""
+        from runvault.api.sharing import list_remotes
+
+        return list_remotes(self)
+
+    def add_remote(self, name: str, url: str) -> None:
+        """Name a DVC remote in the archive, for all who have it."""
+        from runvault.api.sharing import add_remote
+
+        add_remote(self, name, url)
+
+    def remove_remote(self, name: str) -> None:
+        """Take a DVC remote out of the archive; what it holds stays there."""
+        from runvault.api.sharing import remove_remote
+
+        remove_remote(self, name)
 
     def reindex(self) -> int:
         """Rebuild the catalog from the archive; return the number of runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,13 +11,20 @@ from runvault.archive.gate import SWITCH, Gate, check_switch
 from runvault.errors import VaultNotFoundError
 from runvault.stores.git.repository import Repository
 
+DVC_CONFIG = ".dvc/config"
+
 if TYPE_CHECKING:
     from runvault.stores.catalog.catalog import Catalog
     from runvault.stores.dvc import ObjectStore
-    from runvault.stores.git.edits import Edit
+    from runvault.stores.dvc.transfer import ObjectRemote
+    from runvault.stores.git.edits import Edit, FastForward
     from runvault.stores.git.objects import Tip
     from runvault.stores.git.reading import Reader
     from runvault.stores.git.writing import Writer
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 class Stores:
@@ -33,6 +41,7 @@ class Stores:
     def __init__(self, repository: Repository, code: Repository | None = None) -> None:
         self.repository = repository
         self.code = code or repository
+        self.say: Callable[[str], None] = _say
 
     @cached_property
     def reader(self) -> Reader:
@@ -53,7 +62,31 @@ class Stores:
         """The DVC cache that the repository is configured with, and our second names for its objects."""
         from runvault.stores.dvc import ObjectStore
 
-        return ObjectStore.find(self.repository.work_tree, self.repository.common_dir)
+        store = ObjectStore.find(self.repository.work_tree, self.repository.common_dir)
+        store.elsewhere = self._bring
+        return store
+
+    def object_remote(self) -> ObjectRemote | None:
+        """Return the default DVC remote: the checkout's, else the archive's; None where neither names one."""
+        from runvault.stores.dvc.cache import find_dvc_folder
+        from runvault.stores.dvc.transfer import find_remote
+
+        folder = find_dvc_folder(self.repository.work_tree, self.repository.common_dir)
+        tip = self.repository.tip()
+        return find_remote(folder, self.reader.read_file(tip, DVC_CONFIG) if tip else None)
+
+    def _bring(self, md5: str) -> None:
+        """Fetch an object of somebody else's when it is first needed, and say so."""
+        remote = self.object_remote()
+        if remote is None:
+            return
+        from runvault.stores.dvc.transfer import Wanted
+
+        moved = remote.fetch(self.objects, [Wanted(md5)])
+        if moved.objects:
+            self.say(f"fetched {moved.objects} object(s), {moved.bytes:,} bytes, from the DVC remote {remote.name!r}")
+        for problem in moved.failed.values():
+            self.say(f"object {md5} was not fetched: {problem}")
 
     @cached_property
     def _catalog(self) -> Catalog:
@@ -66,7 +99,7 @@ class Stores:
         self._catalog.refresh(Gate(self.reader), self.repository.ref, self.require_tip())
         return self._catalog
 
-    def update(self, plan: Callable[[Tip], Edit | None]) -> str | None:
+    def update(self, plan: Callable[[Tip], Edit | FastForward | None]) -> str | None:
         """Change the branch by what `plan` makes of its tip; return the new commit, None where nothing is to be done.
 
         Raises
@@ -75,7 +108,7 @@ class Stores:
             A newer runvault wrote the archive.
         """
 
-        def guarded(tip: Tip) -> Edit | None:
+        def guarded(tip: Tip) -> Edit | FastForward | None:
             check_switch(tip.read(SWITCH))
             return plan(tip)
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from runvault import __version__
-from runvault.cli import changing, keeping, reading, running, saving
+from runvault.cli import changing, keeping, reading, running, saving, sharing
 from runvault.cli.common import Context
 from runvault.errors import ConfigError, FormatError, IntegrityError, RunvaultError
 from runvault.views.inert import inert
@@ -36,7 +36,14 @@ def cli(ctx: click.Context, repo: str, branch: str | None, debug: bool) -> None:
     ctx.obj = Context(repo, branch, debug)
 
 
-for command in (*saving.COMMANDS, *running.COMMANDS, *reading.COMMANDS, *changing.COMMANDS, *keeping.COMMANDS):
+for command in (
+    *saving.COMMANDS,
+    *running.COMMANDS,
+    *reading.COMMANDS,
+    *changing.COMMANDS,
+    *sharing.COMMANDS,
+    *keeping.COMMANDS,
+):
     cli.add_command(command)
 
 

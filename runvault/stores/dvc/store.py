@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +51,8 @@ class ObjectStore:
 
     def __init__(self, keep: Path, dvc_folder: Path | None) -> None:
         self.keep = keep
+        self.elsewhere: Callable[[str], None] | None = None
+        """Asked to bring an object that is not here, before it is called missing."""
         self._dvc_folder = dvc_folder
         self._local = threading.local()  # a batch belongs to the thread that opened it
 
@@ -141,6 +143,8 @@ class ObjectStore:
         IntegrityError
             No copy matches.
         """
+        if self.elsewhere is not None and not self.has(md5):
+            self.elsewhere(md5)
         damaged = []
         for path in self._paths(md5):
             data = _read(path)
@@ -153,6 +157,24 @@ class ObjectStore:
             f"object {md5} does not match its hash, in {' and '.join(map(str, damaged))}",
             "move the file away and fetch a good copy: dvc fetch --all-branches",
         )
+
+    def sound_path(self, md5: str) -> Path:
+        """Return where a copy of an object lies that matches its name.
+
+        Raises
+        ------
+        ArtifactMissingError
+            There is no copy.
+        IntegrityError
+            No copy matches.
+        """
+        present = [path for path in self._paths(md5) if path.is_file()]
+        for path in present:
+            if _kind_of_damage(path, md5, None, None) is None:
+                return path
+        if present:
+            raise IntegrityError(f"object {md5} is damaged here", "run 'runvault verify'")
+        raise ArtifactMissingError(f"object {md5} is not in the DVC cache")
 
     def _paths(self, md5: str) -> Iterator[Path]:
         if not MD5.fullmatch(md5):

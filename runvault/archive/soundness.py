@@ -1,0 +1,101 @@
+"""Is a run's folder, wherever it came from, one that an archive may hold? Looked at before it is let in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from runvault.archive.reading import ANNOTATIONS, MANIFEST
+from runvault.errors import FormatError, RunvaultError
+from runvault.model.annotations import Annotations
+from runvault.model.ids import RunId
+from runvault.model.manifest import Manifest, check_address
+from runvault.model.records import MAX_RECORD_BYTES
+from runvault.stores.dvc import parse_pointer
+
+Json: TypeAlias = Any
+
+STATS = "stats.parquet"
+MAX_STATS_BYTES = 4 << 20
+MAX_POINTER_BYTES = 4096
+MAX_FILES = 64
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A run's folder that may be let in: its manifest and annotations, read."""
+
+    manifest: Mapping[str, Json]
+    annotations: Annotations
+
+
+def max_bytes(name: str) -> int:
+    """Return how large a file of a run may be."""
+    if name == STATS:
+        return MAX_STATS_BYTES
+    return MAX_POINTER_BYTES if name.endswith(".dvc") else MAX_RECORD_BYTES
+
+
+def check_run_folder(run: RunId, files: Mapping[str, bytes]) -> Sound:
+    """Read a run's folder that anybody may have made.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        Its files by name, none larger than `max_bytes` says.
+
+    Raises
+    ------
+    RunvaultError
+        A record is missing or cannot be read, is not the run's, or a pointer is not to what the manifest names.
+    """
+    manifest = Manifest.from_bytes(_required(files, MANIFEST), MANIFEST)
+    check_address(manifest, run)
+    annotations = Annotations.from_bytes(files[ANNOTATIONS], ANNOTATIONS) if ANNOTATIONS in files else Annotations()
+    members = manifest.to_dict()
+    known = {MANIFEST, ANNOTATIONS, STATS}
+    for name, entry in members["artifacts"].items():
+        pointer_name = f"{name}.dvc"
+        pointer = parse_pointer(_required(files, pointer_name), name)
+        if (pointer.md5, pointer.size) != (entry["md5"], entry["size"]):
+            raise FormatError(f"{pointer_name} is not to the object that the manifest names")
+        known.add(pointer_name)
+    unknown = sorted(files.keys() - known)
+    if unknown:
+        raise FormatError(f"the manifest does not know the file {unknown[0]!a}")
+    _check_stats(_required(files, STATS))
+    return Sound(members, annotations)
+
+
+def check_input(name: str, content: bytes) -> None:
+    """Check a pointer to input data, by the file's name in its folder under ``data/``.
+
+    Raises
+    ------
+    FormatError
+        It is no pointer, or not the one that its name says.
+    """
+    stem = name.removesuffix(".dvc")
+    if stem == name:
+        raise FormatError("no pointer")
+    pointer = parse_pointer(content, stem, folder=stem.endswith(".dir"))
+    if not stem.startswith(pointer.md5.removesuffix(".dir")):
+        raise FormatError("the pointer is not to the object that its name says")
+
+
+def _check_stats(content: bytes) -> None:
+    from runvault.stores.tables import read_table
+
+    read_table(content, "stats")
+
+
+def _required(files: Mapping[str, bytes], name: str) -> bytes:
+    if name not in files:
+        raise FormatError(f"{name} is missing")
+    return files[name]
+
+
+def one_line_of(error: RunvaultError) -> str:
+    """Return an error's message as one line of ASCII: it may quote what a stranger wrote."""
+    return " ".join(ascii(error.message)[1:-1].split())[:300]

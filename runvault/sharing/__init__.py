@@ -1,0 +1,1 @@
+"""Archives meet: fetched, checked, merged, sent, carried in a file."""

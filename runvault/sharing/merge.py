@@ -1,0 +1,332 @@
+"""Two archives become one, run by run, by rules that do not depend on who merges first.
+
+Which runs there are
+    A run is there if something was said of it, a save or an annotation, that no removal had seen. So the commits decide
+    that stand behind the two tips, and not the way in which they were joined.
+What a run holds
+    The side that changed the manifest since the common base gives it; where both did, the later one (`created_at`, then
+    the digest). Annotations are the union of both sides', and of what a side held when it removed the run.
+What is refused
+    A run that an archive may not hold stays as it is here, or out; it hides no other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from runvault.archive.gate import SWITCH, check_switch
+from runvault.archive.reading import ANNOTATIONS, MANIFEST
+from runvault.archive.request import Provenance
+from runvault.archive.soundness import one_line_of
+from runvault.archive.stores import Stores
+from runvault.errors import RunvaultError
+from runvault.model.annotations import Annotations, merge
+from runvault.model.ids import RunId
+from runvault.sharing.incoming import Refusal, Version, problem_of_input, read_version
+from runvault.stores.git.edits import Content, Edit, FastForward, Known, Signature
+from runvault.stores.git.layout import STATIC_FILES
+from runvault.stores.git.merging import Change, Difference, Entry, Sides
+
+if TYPE_CHECKING:
+    from runvault.stores.git.objects import Tip
+
+Json: TypeAlias = Any
+
+
+@dataclass
+class Joined:
+    """What a merge did.
+
+    Attributes
+    ----------
+    commit : str or None
+        Where the archive is now; None where it stayed.
+    runs_added, revisions_added, removed : int
+        Runs that were not here, revisions of runs that were, and runs that are not here any more.
+    drift : list of str
+        Runs known here for which the other side has other results.
+    refused : list of Refusal
+        What was not let in.
+    """
+
+    commit: str | None = None
+    runs_added: int = 0
+    revisions_added: int = 0
+    removed: int = 0
+    drift: list[str] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the members that ``push``, ``pull`` and ``merge`` print."""
+        refused = [{"run": each.run, "problem": each.problem} for each in self.refused]
+        return {
+            "runs_added": self.runs_added,
+            "revisions_added": self.revisions_added,
+            "removed": self.removed,
+            "drift": self.drift,
+            "refused": refused,
+        }
+
+
+def join(stores: Stores, theirs: str, name: str, provenance: Provenance) -> Joined:
+    """Bring what a commit of another archive has into this one, in one commit.
+
+    Parameters
+    ----------
+    theirs : str
+        The commit; its objects are here.
+    name : str
+        What it is called in the message.
+
+    Raises
+    ------
+    RunvaultError
+        The two have no commit in common: the other one is no archive, or its history was made anew.
+    SchemaTooNewError
+        A newer runvault wrote the other archive.
+    """
+    done = Joined()
+
+    def plan(tip: Tip) -> Edit | FastForward | None:
+        nonlocal done
+        joining = _Joining(Sides(stores.repository, tip.commit or "", theirs), name, provenance)
+        edit, done = joining.edit(), joining.done
+        return edit
+
+    done.commit = stores.update(plan)
+    return done
+
+
+class _Joining:
+    def __init__(self, sides: Sides, name: str, provenance: Provenance) -> None:
+        self.sides = sides
+        self.name = name
+        self.provenance = provenance
+        self.done = Joined()
+        self.files: list[tuple[str, Content]] = []
+        self.forward = sides.is_behind(sides.ours, sides.theirs)
+
+    def edit(self) -> Edit | FastForward | None:
+        sides = self.sides
+        if sides.is_behind(sides.theirs, sides.ours):
+            return None
+        if not sides.bases:
+            raise RunvaultError(
+                f"{self.name} is at {sides.theirs}, which has no commit in common with this archive at {sides.ours}",
+                "it is no archive of runvault, or its history was made anew; nothing was changed here",
+            )
+        switch = sides.entry_at(sides.theirs, SWITCH)
+        check_switch(sides.read(switch) if switch is not None and switch.plain_file else None)
+        self._decide_all()
+        author = Signature(self.provenance.author_name, self.provenance.author_email)
+        if self.forward and not self.done.refused:
+            return FastForward(sides.theirs, author)
+        message = f"Merge {' '.join(self.name.split())}\n\nKind: merge\n"
+        return Edit(tuple(self.files), message, author, self.provenance.now, merged=sides.theirs)
+
+    def _decide_all(self) -> None:
+        one_sided: list[_Pair] = []
+        for difference in self.sides.differences():
+            part = difference.path.split("/", 1)[0]
+            if part == "data":
+                self._decide_input(difference)
+            elif part != "runs":
+                self._decide_file(difference)
+            else:
+                pair = self._read(difference)
+                if pair is not None and pair.both:
+                    self._place(pair, [each for each in (pair.ours, pair.theirs) if each is not None])
+                elif pair is not None:
+                    one_sided.append(pair)
+        self._decide_one_sided(one_sided)
+
+    # Runs
+
+    def _read(self, difference: Difference) -> _Pair | None:
+        """Return the two versions of a run; None where theirs is refused, or there is nothing to decide."""
+        run = RunId.from_path(difference.path)
+        if run is None or run.path != difference.path:
+            if difference.theirs is not None:
+                self._refuse(difference.path, "does not belong to a run")
+            return None
+        ours = theirs = None
+        if difference.theirs is not None:
+            try:
+                theirs = read_version(self.sides, run, difference.theirs)
+            except RunvaultError as error:
+                self._refuse(str(run), one_line_of(error))
+                return None
+        if difference.ours is not None and (theirs is not None or not self.forward):
+            try:
+                ours = read_version(self.sides, run, difference.ours)
+            except RunvaultError:
+                if theirs is None:
+                    return None  # damaged here, and the other side knows nothing of it: it stays
+        return _Pair(run, difference, ours, theirs)
+
+    def _decide_one_sided(self, pairs: list[_Pair]) -> None:
+        """Decide over runs that one side has and the other has not: never had, or removed."""
+        if self.forward:
+            for pair in pairs:
+                if pair.theirs is not None:
+                    self._place(pair, [pair.theirs])
+                else:
+                    self._remove(pair)
+            return
+        for present, absent in ((self.sides.ours, self.sides.theirs), (self.sides.theirs, self.sides.ours)):
+            here = [pair for pair in pairs if (pair.theirs is None) == (present == self.sides.ours)]
+            removals = _by_run(self.sides.removals(absent, unlike=present)) if here else {}
+            doubtful = {p.run.path for p in here if p.run.path in removals or any(p.difference.bases)}
+            said = _by_run(self.sides.changes(present, absent, sorted(doubtful)))
+            for pair in here:
+                if pair.run.path in doubtful and not self._outlives(said.get(pair.run.path, [])):
+                    self._remove(pair)
+                else:
+                    version = pair.ours or pair.theirs
+                    gone = self._last_versions(pair.run, removals.get(pair.run.path, []))
+                    self._place(pair, [version, *gone] if version else [])
+
+    def _outlives(self, said: list[Change]) -> bool:
+        """Return whether something was said of a run that no removal on the same side had seen."""
+        removals = [change.commit for change in said if change.removed]
+        return any(
+            not any(self.sides.is_behind(change.commit, removal) for removal in removals)
+            for change in said
+            if not change.removed
+        )
+
+    def _last_versions(self, run: RunId, removals: Iterable[Change]) -> Iterator[Version]:
+        """Yield what a run was when it was removed."""
+        for removal in removals:
+            for parent in self.sides.parents(removal.commit):
+                entry = self.sides.entry_at(parent, run.path)
+                if entry is not None:
+                    try:
+                        yield read_version(self.sides, run, entry)
+                    except RunvaultError:
+                        continue
+
+    def _place(self, pair: _Pair, versions: list[Version]) -> None:
+        """Put what several versions of a run come to in its place."""
+        path, ours, theirs = pair.run.path, pair.ours, pair.theirs
+        chosen = self._manifest_of(pair, versions)
+        annotations = _union(versions)
+        if chosen is theirs and theirs is not None and annotations in (theirs.annotations, None):
+            self._put(path, Known(theirs.entry.object_id, folder=True))
+        elif chosen is not ours or ours is None or annotations != ours.annotations:
+            before = ours.files if ours is not None else {}
+            if pair.difference.ours is not None and ours is None:
+                self._put(path, None)  # damaged here
+            for name in before.keys() - chosen.files.keys() - {ANNOTATIONS}:
+                self._put(f"{path}/{name}", None)
+            for name, entry in chosen.files.items():
+                if name != ANNOTATIONS and before.get(name) != entry:
+                    self._put(f"{path}/{name}", Known(entry.object_id))
+            if annotations is not None and (ours is None or annotations != ours.annotations):
+                self._put(f"{path}/{ANNOTATIONS}", annotations)
+        self._count(pair, chosen)
+
+    def _manifest_of(self, pair: _Pair, versions: list[Version]) -> Version:
+        """Return the version whose manifest stands: of those that changed it since the bases, the latest."""
+        known = {_manifest_id(self.sides.folder(base)) for base in pair.difference.bases}
+        changed = [version for version in versions if _manifest_id(version.files) not in known]
+        return max(changed or versions, key=_rank)
+
+    def _count(self, pair: _Pair, chosen: Version) -> None:
+        ours, theirs = pair.ours, pair.theirs
+        if theirs is None:
+            return
+        if pair.difference.ours is None:
+            self.done.runs_added += 1
+        elif ours is None or _manifest_id(ours.files) != _manifest_id(theirs.files):
+            known = {_manifest_id(self.sides.folder(base)) for base in pair.difference.bases}
+            if _manifest_id(theirs.files) not in known or chosen is theirs:
+                self.done.revisions_added += 1
+                if ours is None or _digest(ours) != _digest(theirs):
+                    self.done.drift.append(str(pair.run))
+
+    def _remove(self, pair: _Pair) -> None:
+        if pair.difference.ours is not None:
+            self._put(pair.run.path, None)
+            self.done.removed += 1
+
+    # Everything else
+
+    def _decide_input(self, difference: Difference) -> None:
+        """Pointers to data are never removed by a merge: a run of the other side may need them."""
+        ours, theirs = difference.ours, difference.theirs
+        if theirs is None:
+            return
+        problem = problem_of_input(self.sides, difference.path, theirs)
+        if problem is not None:
+            self._refuse(difference.path, problem)
+        elif ours is None or theirs.object_id < ours.object_id:
+            self._put(difference.path, Known(theirs.object_id))
+
+    def _decide_file(self, difference: Difference) -> None:
+        """Files at the root are fixed by the format; what else lies there is nothing of an archive's."""
+        path, ours, theirs = difference.path, difference.ours, difference.theirs
+        if theirs is None:
+            return
+        if path not in STATIC_FILES or not theirs.plain_file:
+            self._refuse(path, "does not belong to an archive")
+        elif ours in difference.bases or (theirs not in difference.bases and _is_greater(theirs, ours)):
+            self._put(path, Known(theirs.object_id))
+
+    def _put(self, path: str, content: Content) -> None:
+        self.files.append((path, content))
+
+    def _refuse(self, run: str, problem: str) -> None:
+        self.done.refused.append(Refusal(run, problem))
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A run as both sides have it; None where a side has not, or holds it damaged."""
+
+    run: RunId
+    difference: Difference
+    ours: Version | None
+    theirs: Version | None
+
+    @property
+    def both(self) -> bool:
+        return self.difference.ours is not None and self.difference.theirs is not None
+
+
+def _by_run(changes: Iterable[Change]) -> dict[str, list[Change]]:
+    found: dict[str, list[Change]] = defaultdict(list)
+    for change in changes:
+        found[change.run].append(change)
+    return found
+
+
+def _union(versions: Iterable[Version]) -> bytes | None:
+    """Return the annotations of all versions together; None where none has any."""
+    contents = [version.annotations for version in versions if version.annotations is not None]
+    if len(set(contents)) < 2:
+        return contents[0] if contents else None
+    union = Annotations()
+    for content in contents:
+        union = merge(union, Annotations.from_bytes(content))
+    return union.to_bytes()
+
+
+def _manifest_id(files: dict[str, Entry]) -> str | None:
+    return files[MANIFEST].object_id if MANIFEST in files else None
+
+
+def _digest(version: Version) -> Json:
+    return version.sound.manifest["results_digest"]
+
+
+def _rank(version: Version) -> tuple[str, str, str]:
+    manifest = version.sound.manifest
+    return manifest["created_at"], manifest["results_digest"] or "", version.files[MANIFEST].object_id
+
+
+def _is_greater(theirs: Entry, ours: Entry | None) -> bool:
+    return ours is None or theirs.object_id > ours.object_id

@@ -1,0 +1,112 @@
+"""The DVC remotes that an archive names to all who have it, in the ``.dvc/config`` of its branch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runvault.archive.request import Provenance
+from runvault.archive.stores import DVC_CONFIG, Stores
+from runvault.errors import ConfigError
+from runvault.model.canonical import check_text
+from runvault.stores.dvc.transfer import SharedRemotes, shared_remotes
+from runvault.stores.git.edits import Edit, Signature
+from runvault.stores.git.remotes import remotes_of
+
+if TYPE_CHECKING:
+    from runvault.stores.git.objects import Tip
+
+
+@dataclass(frozen=True)
+class NamedRemote:
+    """A remote that push and pull may use.
+
+    Parameters
+    ----------
+    name, url : str
+        As it is configured.
+    kind : str
+        ``git`` for the branch and the code, ``dvc`` for the objects.
+    default : bool
+        Whether it is used where none is named.
+    """
+
+    name: str
+    url: str
+    kind: str
+    default: bool
+
+
+def list_remotes(stores: Stores, git_default: str) -> list[NamedRemote]:
+    """Return the Git remotes of the repository, the DVC remote in use, and those that the archive names."""
+    config = stores.repository.config
+    found = [
+        NamedRemote(name, config[f"remote.{name}.url"], "git", name == git_default)
+        for name in remotes_of(stores.repository)
+    ]
+    used = stores.object_remote()
+    content = stores.reader.read_file(stores.require_tip(), DVC_CONFIG) or b""
+    urls = dict(shared_remotes(content).urls)
+    if used is not None:
+        urls[used.name] = used.url
+    return [*found, *(NamedRemote(n, url, "dvc", used is not None and n == used.name) for n, url in urls.items())]
+
+
+def add_remote(stores: Stores, name: str, url: str, provenance: Provenance) -> bool:
+    """Name a DVC remote in the archive; the first one is the default. Return whether anything changed.
+
+    Raises
+    ------
+    ConfigError
+        The name or the address cannot be one.
+    """
+    _check(name, url)
+    address = url if "://" in url else Path(url).expanduser().absolute().as_posix()
+
+    def change(remotes: SharedRemotes) -> SharedRemotes:
+        return SharedRemotes({**remotes.urls, name: address}, remotes.default or name)
+
+    return _change(stores, change, f"Add remote {name}", provenance)
+
+
+def remove_remote(stores: Stores, name: str, provenance: Provenance) -> None:
+    """Take a DVC remote out of the archive; what it holds stays there.
+
+    Raises
+    ------
+    ConfigError
+        The archive names no such remote.
+    """
+
+    def change(remotes: SharedRemotes) -> SharedRemotes:
+        if name not in remotes.urls:
+            known = ", ".join(remotes.urls) or "none"
+            raise ConfigError(f"the archive names no remote {name!a}", f"it names {known}")
+        urls = {each: url for each, url in remotes.urls.items() if each != name}
+        default = next(iter(urls), None) if remotes.default == name else remotes.default
+        return replace(remotes, urls=urls, default=default)
+
+    _change(stores, change, f"Remove remote {name}", provenance)
+
+
+def _change(
+    stores: Stores, change: Callable[[SharedRemotes], SharedRemotes], subject: str, provenance: Provenance
+) -> bool:
+    def plan(tip: Tip) -> Edit | None:
+        content = tip.read(DVC_CONFIG) or b""
+        changed = change(shared_remotes(content)).to_bytes()
+        if changed == content:
+            return None
+        author = Signature(provenance.author_name, provenance.author_email)
+        return Edit(((DVC_CONFIG, changed),), f"{subject}\n\nKind: remote\n", author, provenance.now)
+
+    return stores.update(plan) is not None
+
+
+def _check(name: str, url: str) -> None:
+    for what, text in (("the remote's name", name), ("the remote's address", url)):
+        check_text(text, what)
+        if not text.strip() or text.startswith("-") or any(mark in text for mark in "\"'\n#"):
+            raise ConfigError(f"{what} cannot be {text!a}")

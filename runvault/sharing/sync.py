@@ -1,0 +1,245 @@
+"""Push and pull: objects to and from the DVC remote, the branch and the code to and from the Git remote.
+
+In this order, so that an interruption leaves both ends whole: objects first, then what points to them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from runvault.archive.request import Provenance
+from runvault.archive.stores import Stores
+from runvault.errors import BranchMovedError, RunvaultError
+from runvault.model.ids import RunId
+from runvault.sharing.merge import Joined, join
+from runvault.sharing.pointers import pointers_brought
+from runvault.stores.dvc.transfer import Moved, ObjectRemote, Tell
+from runvault.stores.git.merging import Sides
+from runvault.stores.git.programs import DURABLE
+from runvault.stores.git.remotes import GitRemote, resolve
+
+Json: TypeAlias = Any
+
+ATTEMPTS = 10  # of a push that others overtake
+
+
+@dataclass
+class Synced:
+    """What a push or a pull did.
+
+    Attributes
+    ----------
+    joined : Joined
+        Of a pull what came here, of a push what the remote got.
+    moved : Moved
+        The objects.
+    withheld : dict of str to int
+        Objects that were not moved because somebody said so, or because there is no DVC remote, with their sizes.
+    inputs : dict of str to int
+        New input data that was sent: where its pointer lies, and its size in bytes.
+    """
+
+    joined: Joined = field(default_factory=Joined)
+    moved: Moved = field(default_factory=Moved)
+    withheld: dict[str, int] = field(default_factory=dict)
+    inputs: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the document that ``push`` and ``pull`` print."""
+        return {**self.joined.to_dict(), "artifacts": self.moved.objects, "bytes": self.moved.bytes}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which objects go along: the artifacts of runs, and the input data."""
+
+    artifacts: bool = True
+    data: bool = True
+
+    def takes(self, path: str) -> bool:
+        """Return whether the object of a pointer goes along."""
+        return self.data if path.startswith("data/") else self.artifacts
+
+
+def pull(
+    stores: Stores,
+    remote_name: str,
+    provenance: Provenance,
+    choice: Choice | None = None,
+    *,
+    tell: Tell | None = None,
+) -> Synced:
+    """Bring what the remote has into this archive; make the archive where there is none.
+
+    Raises
+    ------
+    RunvaultError
+        The remote has no archive, or what it has now does not follow from what it had: it was rewritten.
+    """
+    remote = GitRemote(stores.repository, remote_name)
+    synced = Synced()
+    theirs = remote.fetch()
+    if theirs is None:
+        hint = f"run 'runvault push {remote_name}' to put one there"
+        raise RunvaultError(f"{remote_name!a} has no archive branch {stores.repository.branch!r}", hint)
+    before = stores.repository.tip()
+    synced.joined = _take(stores, remote, theirs, provenance)
+    remote.note_seen(theirs)
+    _fetch_objects(stores, before, theirs, synced, choice or Choice(), tell)
+    return synced
+
+
+def _take(stores: Stores, remote: GitRemote, theirs: str, provenance: Provenance) -> Joined:
+    """Merge what was fetched, unless the remote was rewritten since it was last looked at."""
+    from runvault.stores.git.init import init_archive
+
+    seen = remote.seen()
+    _refuse_rewritten(stores, remote, seen, theirs)
+    if stores.repository.tip() is None:
+        init_archive(stores.repository)
+    return join(stores, theirs, f"{stores.repository.branch} of {remote.name}", provenance)
+
+
+def _refuse_rewritten(stores: Stores, remote: GitRemote, seen: str | None, theirs: str) -> None:
+    if seen is None or stores.reader.is_ancestor(seen, theirs):
+        return
+    back = stores.reader.is_ancestor(theirs, seen)
+    what = "went back" if back else "was rewritten"
+    raise RunvaultError(
+        f"the archive of {remote.name!a} {what}: it was at {seen} and is at {theirs}, which does not follow from it",
+        "nothing was changed here; ask who did it. 'runvault merge " + theirs + "' takes what it has now, and "
+        "'git update-ref -d refs/runvault/remotes/" + f"{remote.name}/{stores.repository.branch}' forgets what it had",
+    )
+
+
+def push(
+    stores: Stores,
+    remote_name: str,
+    provenance: Provenance,
+    choice: Choice | None = None,
+    *,
+    tell: Tell | None = None,
+    announce: Callable[[Mapping[str, int], str], None] | None = None,
+) -> Synced:
+    """Send what this archive has; what the remote has and is not here is merged first.
+
+    Parameters
+    ----------
+    announce : callable, optional
+        Told of new input data and where it goes, before it is sent: prices that were bought leave with it.
+
+    Raises
+    ------
+    BranchMovedError
+        Others pushed in between each time.
+    """
+    remote, choice = GitRemote(stores.repository, remote_name), choice or Choice()
+    synced = Synced()
+    refused: list[Any] = []
+    for _ in range(ATTEMPTS):
+        tip = stores.require_tip()
+        seen = remote.seen()
+        _send_objects(stores, tip, synced, choice, tell, announce)
+        if not remote.push(tip).behind:
+            synced.joined = _gained(stores, seen, tip)
+            synced.joined.refused = refused
+            remote.note_seen(tip)
+            return synced
+        theirs = remote.fetch()
+        if theirs is not None:
+            refused += _take(stores, remote, theirs, provenance).refused
+            remote.note_seen(theirs)
+    raise BranchMovedError(f"others pushed to {remote_name!a} in each of {ATTEMPTS} attempts", "try again")
+
+
+def _gained(stores: Stores, seen: str | None, tip: str) -> Joined:
+    """Return what a remote that had `seen` got with `tip`."""
+    gained = Joined()
+    if seen is None:
+        changed = (path for path, _ in stores.reader.changed_files(None, tip))
+        gained.runs_added = sum(path.startswith("runs/") and path.endswith("/manifest.json") for path in changed)
+        return gained
+    sides = Sides(stores.repository, seen, tip)
+    for each in sides.differences():
+        if RunId.from_path(each.path) is None:
+            continue
+        ours, theirs = sides.folder(each.ours), sides.folder(each.theirs)
+        if not ours:
+            gained.runs_added += 1
+        elif not theirs:
+            gained.removed += 1
+        elif ours.get("manifest.json") != theirs.get("manifest.json"):
+            gained.revisions_added += 1
+            gained.drift.append(each.path.rpartition("/")[2])
+    return gained
+
+
+def _send_objects(
+    stores: Stores,
+    tip: str,
+    synced: Synced,
+    choice: Choice,
+    tell: Tell | None,
+    announce: Callable[[Mapping[str, int], str], None] | None,
+) -> None:
+    remote = stores.object_remote()
+    memory = _Memory(stores, remote)
+    pointers = dict(pointers_brought(stores, memory.sent, tip))
+    going = {path: wanted for path, wanted in pointers.items() if choice.takes(path) and remote is not None}
+    synced.withheld = {path: wanted.size or 0 for path, wanted in pointers.items() if path not in going}
+    if remote is None or not going:
+        return
+    there = remote.has(wanted.md5 for wanted in going.values())
+    lacking = {path: wanted for path, wanted in going.items() if wanted.md5 not in there}
+    inputs = {path: wanted.size or 0 for path, wanted in lacking.items() if path.startswith("data/")}
+    if inputs and announce is not None:
+        announce(inputs, remote.url)
+    synced.inputs.update(inputs)
+    moved = remote.send(stores.objects, {wanted.md5 for wanted in lacking.values()}, tell)
+    # What is not here came from others, and is theirs to send.
+    moved.failed = {name: why for name, why in moved.failed.items() if stores.objects.has(name)}
+    synced.moved.add(moved)
+    if moved.failed:
+        name, why = next(iter(moved.failed.items()))
+        raise RunvaultError(
+            f"{len(moved.failed)} objects could not be sent to {remote.name!a}, {name} for one: {why}",
+            "nothing that points to them was pushed; see 'runvault verify', then push again",
+        )
+    if not synced.withheld:
+        memory.note(tip)
+
+
+def _fetch_objects(
+    stores: Stores, before: str | None, theirs: str, synced: Synced, choice: Choice, tell: Tell | None
+) -> None:
+    refused = {each.run for each in synced.joined.refused}
+    pointers = {
+        path: wanted
+        for path, wanted in pointers_brought(stores, before, theirs)
+        if path not in refused and path.split("/")[2] not in refused and not stores.objects.has(wanted.md5)
+    }
+    remote = stores.object_remote()
+    going = {path: wanted for path, wanted in pointers.items() if choice.takes(path) and remote is not None}
+    synced.withheld = {path: wanted.size or 0 for path, wanted in pointers.items() if path not in going}
+    if remote is not None and going:
+        synced.moved.add(remote.fetch(stores.objects, list({each.md5: each for each in going.values()}.values()), tell))
+
+
+class _Memory:
+    """Up to which commit a DVC remote has got every object, so that a push looks at what is new alone."""
+
+    def __init__(self, stores: Stores, remote: ObjectRemote | None) -> None:
+        self._repository = stores.repository
+        place = hashlib.sha256((remote.url if remote else "").encode()).hexdigest()[:16]
+        self._ref = f"refs/runvault/sent/{place}/{stores.repository.branch}"
+        commit = resolve(stores.repository, self._ref)
+        known = commit is not None and stores.reader.is_ancestor(commit, stores.require_tip())
+        self.sent = commit if known else None
+
+    def note(self, commit: str) -> None:
+        """Remember that everything up to `commit` is there."""
+        if commit != self.sent:
+            self._repository.git(*DURABLE, "update-ref", self._ref, commit)

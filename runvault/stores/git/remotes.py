@@ -1,0 +1,172 @@
+"""Git remotes: what they have is fetched beside our own refs and looked at; what is ours is sent, forward only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from runvault.errors import ConfigError, IntegrityError, RunvaultError
+from runvault.stores.git.programs import DURABLE, run_git
+from runvault.stores.git.repository import Repository
+from runvault.stores.git.snapshots import CODE_REFS
+
+# Objects are checked on their way in, no program of a stranger's choice is started, and nothing comes along unasked.
+_CHECKED = (
+    *("-c", "fetch.fsckObjects=true", "-c", "transfer.fsckObjects=true", "-c", "receive.fsckObjects=true"),
+    *("-c", "protocol.ext.allow=never", "-c", "fetch.recurseSubmodules=false", "-c", "fetch.prune=false"),
+    *("-c", "gc.auto=0", "-c", "maintenance.auto=false"),
+)
+_ASK = {"GIT_TERMINAL_PROMPT": "1"}  # as `git push` does: on the terminal, where there is one
+
+_BEHIND = ("fetch first", "non-fast-forward", "stale info", "cannot lock ref", "failed to update ref", "incorrect old")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of a push: `behind` says that the remote has what is not here, and nothing was moved there."""
+
+    behind: bool
+
+
+class GitRemote:
+    """A remote of a repository.
+
+    Parameters
+    ----------
+    repository : Repository
+        Whose remote it is, and the archive branch.
+    name : str
+        As ``git remote`` lists it.
+
+    Raises
+    ------
+    ConfigError
+        There is no such remote.
+    """
+
+    def __init__(self, repository: Repository, name: str) -> None:
+        if f"remote.{name}.url" not in repository.config or name.startswith("-"):
+            known = remotes_of(repository)
+            hint = f"one of {', '.join(known)}" if known else "add one: git remote add origin URL"
+            raise ConfigError(f"there is no Git remote {name!a}", hint)
+        self._repository = repository
+        self.name = name
+
+    @property
+    def _seen_ref(self) -> str:
+        # Our own memory of it: a `git fetch` of the user's forgets what a remote had before it was rewritten.
+        return f"refs/runvault/remotes/{self.name}/{self._repository.branch}"
+
+    def seen(self) -> str | None:
+        """Return the tip that the remote had when it was last pulled from or pushed to; None for never."""
+        return resolve(self._repository, self._seen_ref)
+
+    def note_seen(self, commit: str) -> None:
+        """Remember a tip of the remote, and show it as git does, under ``refs/remotes/``."""
+        self._repository.git(*DURABLE, "update-ref", self._seen_ref, commit)
+        self._repository.git(*DURABLE, "update-ref", f"refs/remotes/{self.name}/{self._repository.branch}", commit)
+
+    def fetch(self) -> str | None:
+        """Fetch the archive branch and the code snapshots; return the branch's tip there, None where there is none.
+
+        Nothing of ours is moved: the tip is held by a ref of its own until the next fetch.
+
+        Raises
+        ------
+        RunvaultError
+            It cannot be reached, or sends objects that git itself refuses; the message is git's.
+        """
+        incoming = f"refs/runvault/incoming/{self.name}/{self._repository.branch}"
+        refspecs = [f"+{self._repository.ref}:{incoming}", f"{CODE_REFS}/*:{CODE_REFS}/*"]
+        fetched = fetch_checked(self._repository, self.name, *refspecs)
+        drop_false_code_refs(self._repository)
+        return resolve(self._repository, incoming) if fetched else None
+
+    def push(self, commit: str) -> Sent:
+        """Send a commit as the remote's archive branch, with the code snapshots that it lacks; never back.
+
+        Raises
+        ------
+        RunvaultError
+            It cannot be reached, or refuses; the message is git's.
+        """
+        how = ["--porcelain", "--no-follow-tags", "--recurse-submodules=no", "--no-signed"]
+        refspecs = [f"{CODE_REFS}/*:{CODE_REFS}/*", f"{commit}:{self._repository.ref}"]
+        args = ["-c", "protocol.ext.allow=never", "push", *how, "--end-of-options", self.name, *refspecs]
+        done = self._repository.git(*args, ok=(0, 1, 128), extra=_ASK)
+        if not done.returncode:
+            return Sent(behind=False)
+        told = done.stdout.decode("utf-8", "replace")
+        said = done.stderr.decode("utf-8", "replace")
+        rejected = [line for line in told.splitlines() if line.startswith("!") and self._repository.ref in line]
+        if any(word in line for line in rejected for word in _BEHIND):
+            return Sent(behind=True)
+        refused = [line.split("\t")[-1] for line in told.splitlines() if line.startswith("!")]
+        raise _failure(f"cannot push to {self.name!a}", said, *refused)
+
+
+def fetch_checked(repository: Repository, source: str, *refspecs: str) -> bool:
+    """Fetch refs from a remote or a bundle, every object checked; False where the first of them is not there."""
+    quiet = ["--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--refmap=", "--no-prune"]
+    args = [*_CHECKED, *DURABLE, "fetch", *quiet, "--end-of-options", source, *refspecs]
+    done = repository.git(*args, ok=(0, 1, 128), extra=_ASK)
+    said = done.stderr.decode("utf-8", "replace")
+    if done.returncode and "couldn't find remote ref" in said:
+        return False
+    if done.returncode:
+        raise _failure(f"cannot fetch from {source!a}", said)
+    return True
+
+
+def clone_repository(url: str, folder: Path) -> None:
+    """Clone a repository with its code checked out; its archive comes with the first pull.
+
+    Raises
+    ------
+    ConfigError
+        The address cannot be one: git would take it for an option, or start a program of its choice.
+    RunvaultError
+        git refused; the message is git's.
+    """
+    if url.startswith("-") or "::" in url.partition("/")[0] or "\n" in url:
+        raise ConfigError(f"{url!a} is no address of a repository")
+    args = ["-c", "protocol.ext.allow=never", "clone", "--quiet", "--no-recurse-submodules", "--end-of-options"]
+    done = run_git([*args, url, str(folder)], cwd=Path.cwd(), ok=(0, 1, 128), keep_place=True, extra=_ASK)
+    if done.returncode:
+        raise _failure(f"cannot clone {url!a}", done.stderr.decode("utf-8", "replace"))
+
+
+def remotes_of(repository: Repository) -> list[str]:
+    """Return the names of a repository's Git remotes."""
+    found = (re.fullmatch(r"remote\.(.+)\.url", key) for key in repository.config)
+    return sorted({match[1] for match in found if match})
+
+
+def resolve(repository: Repository, ref: str) -> str | None:
+    """Return the commit that a full ref names, None where it names none."""
+    asked = repository.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", ok=(0, 1, 128))
+    return asked.stdout.decode("ascii").strip() or None
+
+
+def drop_false_code_refs(repository: Repository) -> None:
+    """Remove refs to code whose name is not the commit that they hold: somebody made them up."""
+    listed = repository.git("for-each-ref", "--format=%(objectname) %(objecttype) %(refname)", f"{CODE_REFS}/")
+    false = []
+    for line in listed.stdout.decode("utf-8", "surrogateescape").splitlines():
+        name, kind, ref = line.split(" ", 2)
+        if ref != f"{CODE_REFS}/{name}" or kind != "commit":
+            false.append(f"delete {ref} {name}\n")
+    if false:
+        repository.git(*DURABLE, "update-ref", "--stdin", stdin="".join(false).encode("utf-8", "surrogateescape"))
+
+
+def _failure(doing: str, said: str, *refused: str) -> RunvaultError:
+    """Return the error for git's words; content that git finds malformed is named as such."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    words = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ERROR:"))] or lines
+    told = "; ".join([*refused, *words][:3]) or "git gave no reason"
+    if "fsck error" in said or "in fsck" in said or "object corrupt" in said:
+        fsck = [line for line in lines if "error" in line and ":" in line]
+        return IntegrityError(f"{doing}: git refuses what it sends: {'; '.join(fsck[:2])}", "nothing was changed here")
+    return RunvaultError(f"{doing}: {told}")

@@ -1,0 +1,179 @@
+"""Runs go to a remote and come to others, with their artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from machine import git
+
+import runvault as rv
+from runvault.errors import ConfigError, RunvaultError
+from tests.sharing.conftest import Team, place, save, tree_of
+
+
+def objects_in(storage: Path) -> set[str]:
+    found = (storage / "files" / "md5").glob("*/*")
+    return {path.parent.name + path.name for path in found}
+
+
+def test_what_is_pushed_another_one_gets_whole(team: Team) -> None:
+    run = save(team.ada, tags=["golden"])
+    pushed = team.ada.push()
+    assert (pushed.runs_added, pushed.artifacts) == (1, 5)
+    assert objects_in(team.storage) == {entry["md5"] for entry in run.artifacts.values()}
+    grace = team.join("Grace")
+    assert tree_of(grace) == tree_of(team.ada)
+    copy = grace.get(run.id)
+    assert copy.tags == ["golden"]
+    assert copy.metrics == run.metrics
+    assert copy.equity().equals(run.equity())
+
+
+def test_a_second_push_sends_only_what_is_new(team: Team) -> None:
+    save(team.ada)
+    team.ada.push()
+    assert (team.ada.push().runs_added, team.ada.push().artifacts) == (0, 0)
+    save(team.ada, 0.2, fast=11)
+    again = team.ada.push()
+    assert (again.runs_added, again.artifacts) == (1, 5)
+
+
+def test_a_rejected_push_merges_and_tries_again(team: Team) -> None:
+    save(team.ada, fast=1)
+    team.ada.push()
+    grace = team.join("Grace")
+    save(team.ada, fast=2)
+    team.ada.push()
+    theirs = save(grace, fast=3)
+    pushed = grace.push()
+    assert pushed.runs_added == 1
+    assert {run.params["fast"] for run in grace.list()} == {1, 2, 3}
+    pulled = team.ada.pull()
+    assert (pulled.runs_added, pulled.artifacts) == (1, 5)
+    assert team.ada.get(theirs.id).equity().equals(theirs.equity())
+    assert tree_of(team.ada) == tree_of(grace)
+    git(place(team.ada), "fsck", "--strict")
+
+
+def test_artifacts_that_stayed_behind_are_fetched_when_first_needed(
+    team: Team, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = save(team.ada)
+    team.ada.push()
+    grace = rv.open(team.join("Grace").stores.repository.start)
+    later = save(team.ada, 0.7, fast=11)
+    team.ada.push()
+    pulled = grace.pull(artifacts=False)
+    assert (pulled.runs_added, pulled.artifacts, len(pulled.withheld or {})) == (1, 0, 5)
+    capsys.readouterr()
+    assert grace.get(later.id).equity().equals(later.equity())
+    assert "fetched 1 object(s)" in capsys.readouterr().err
+    assert grace.get(run.id).equity().equals(run.equity())
+    assert capsys.readouterr().err == ""
+
+
+def test_data_is_named_before_it_leaves_and_stays_where_that_is_asked(team: Team) -> None:
+    prices = place(team.ada) / "prices.csv"
+    prices.write_text("day,close\n2020-01-01,100\n")
+    (place(team.ada) / ".git" / "info" / "exclude").write_text("/prices.csv\n")
+    save(team.ada, data={"prices": prices})
+    named: list[tuple[dict[str, int], str]] = []
+    kept = team.ada.push(data=False, announce=lambda inputs, where: named.append((dict(inputs), where)))
+    assert named == []
+    [withheld] = kept.withheld or {}
+    assert withheld.startswith("data/")
+    sent = team.ada.push(announce=lambda inputs, where: named.append((dict(inputs), where)))
+    assert [(list(inputs.values()), where) for inputs, where in named] == [([prices.stat().st_size], str(team.storage))]
+    assert sent.artifacts == 1
+
+
+def test_without_a_dvc_remote_objects_are_named_as_not_sent(team: Team) -> None:
+    (place(team.ada) / ".dvc" / "config").write_text("")
+    save(team.ada)
+    pushed = team.ada.push()
+    assert (pushed.runs_added, pushed.artifacts, len(pushed.withheld or {})) == (1, 0, 5)
+
+
+def test_the_remote_that_the_archive_names_serves_where_the_checkout_names_none(team: Team) -> None:
+    (place(team.ada) / ".dvc" / "config").write_text("")
+    team.ada.add_remote("shared", str(team.storage))
+    assert [(each.name, each.kind, each.default) for each in team.ada.remotes()] == [
+        ("origin", "git", True),
+        ("shared", "dvc", True),
+    ]
+    save(team.ada)
+    assert team.ada.push().artifacts == 5
+    git(place(team.ada), "commit", "--quiet", "--all", "--message", "dvc: no remote")
+    git(place(team.ada), "push", "--quiet", "origin", "main")
+    grace = team.join("Grace")
+    assert len(grace.list()[0].equity()) == 20
+    grace.remove_remote("shared")
+    assert [each.name for each in grace.remotes()] == ["origin"]
+    with pytest.raises(ConfigError, match="no remote 'shared'"):
+        grace.remove_remote("shared")
+
+
+def test_a_damaged_object_is_not_sent_and_nothing_that_points_to_it_is_pushed(team: Team) -> None:
+    run = save(team.ada)
+    md5 = run.artifacts["equity.parquet"]["md5"]
+    for root in (team.ada.stores.objects.keep, team.ada.stores.objects.cache):
+        assert root is not None
+        path = root / md5[:2] / md5[2:]
+        path.chmod(0o644)
+        path.write_bytes(b"x" + path.read_bytes()[1:])
+    with pytest.raises(RunvaultError, match=f"could not be sent to 'storage', {md5}"):
+        team.ada.push()
+    assert git(team.origin, "branch", "--list", "runvault") == ""
+
+
+def test_a_rewritten_remote_is_refused_with_both_tips_and_nothing_changes_here(team: Team) -> None:
+    save(team.ada, fast=1)
+    team.ada.push()
+    first = git(team.origin, "rev-parse", "runvault").strip()
+    save(team.ada, fast=2)
+    team.ada.push()
+    second = git(team.origin, "rev-parse", "runvault").strip()
+    git(team.origin, "update-ref", "refs/heads/runvault", first)
+    before = tree_of(team.ada)
+    with pytest.raises(RunvaultError, match=rf"went back: it was at {second} and is at {first}"):
+        team.ada.pull()
+    assert tree_of(team.ada) == before
+    # A push restores what the remote has lost.
+    team.ada.push()
+    assert git(team.origin, "rev-parse", "runvault").strip() == second
+    forged = git(team.origin, "commit-tree", f"{first}^{{tree}}", "-p", f"{first}~1", "-m", "rewritten").strip()
+    git(team.origin, "update-ref", "refs/heads/runvault", forged)
+    with pytest.raises(RunvaultError, match=rf"was rewritten: it was at {second} and is at {forged}"):
+        team.ada.pull()
+    with pytest.raises(RunvaultError, match="was rewritten"):
+        team.ada.push()
+    assert tree_of(team.ada) == before
+
+
+def test_an_unrelated_history_is_refused(team: Team) -> None:
+    save(team.ada)
+    tree = git(team.origin, "hash-object", "-t", "tree", "-w", "/dev/null").strip()
+    other = git(team.origin, "commit-tree", tree, "-m", "something else").strip()
+    git(team.origin, "update-ref", "refs/heads/runvault", other)
+    before = git(place(team.ada), "rev-parse", "runvault").strip()
+    with pytest.raises(RunvaultError, match=rf"at {other}, which has no commit in common.*{before}"):
+        team.ada.pull()
+    assert git(place(team.ada), "rev-parse", "runvault").strip() == before
+
+
+def test_pulling_from_where_there_is_nothing_says_so(team: Team) -> None:
+    with pytest.raises(RunvaultError, match="'origin' has no archive branch 'runvault'"):
+        team.ada.pull()
+    with pytest.raises(ConfigError, match="no Git remote 'upstream'"):
+        team.ada.pull("upstream")
+
+
+def test_pull_makes_the_archive_where_there_is_none(team: Team, tmp_path: Path) -> None:
+    run = save(team.ada)
+    team.ada.push()
+    git(tmp_path, "clone", "--quiet", str(team.origin), "fresh")
+    from runvault.api.vault import find_vault
+
+    find_vault(tmp_path / "fresh").pull()
+    assert rv.open(tmp_path / "fresh").get(run.id).metrics == run.metrics
