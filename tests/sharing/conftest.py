@@ -47,6 +47,12 @@ def tree_of(vault: rv.Vault) -> str:
     return git(place(vault), "rev-parse", f"{vault.branch}^{{tree}}").strip()
 
 
+def name_storage(repository: Path, storage: Path) -> None:
+    """Make a folder the default DVC remote of a checkout."""
+    text = f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {storage}\n"
+    (repository / ".dvc" / "config").write_text(text, encoding="utf-8")
+
+
 @pytest.fixture
 def team(tmp_path: Path, repo: Path) -> Team:
     """Ada's repository with an archive, a bare remote, and a DVC remote that the checkout's configuration names."""
@@ -54,9 +60,7 @@ def team(tmp_path: Path, repo: Path) -> Team:
     git(tmp_path, "init", "--quiet", "--bare", str(origin))
     git(repo, "remote", "add", "origin", str(origin))
     vault = rv.init(repo)
-    (repo / ".dvc" / "config").write_text(
-        f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {storage}\n", encoding="utf-8"
-    )
+    name_storage(repo, storage)
     git(repo, "add", ".dvc", ".dvcignore")
     git(repo, "commit", "--quiet", "--message", "dvc: a remote")
     git(repo, "push", "--quiet", "origin", "main")

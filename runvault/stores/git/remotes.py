@@ -163,7 +163,7 @@ def drop_false_code_refs(repository: Repository) -> None:
 
 def _failure(doing: str, said: str, *refused: str) -> RunvaultError:
     """Return the error for git's words; content that git finds malformed is named as such."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip("\0 ") for line in said.splitlines() if line.strip("\0 ")]
     words = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ERROR:"))] or lines
     told = "; ".join([*refused, *words][:3]) or "git gave no reason"
     if "fsck error" in said or "in fsck" in said or "object corrupt" in said:
