@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common import BUILD, read_receipt
+from common import BUILD, STEPS, read_receipt
 
 import runvault as rv
 
@@ -13,7 +13,7 @@ def main() -> None:
     """Open the archive for the steps that follow."""
     vault = rv.init()
     BUILD.mkdir(exist_ok=True)
-    receipts = sorted(BUILD.glob("*.json"))
+    receipts = [path for step in STEPS if (path := BUILD / f"{step}.json").exists()]
     archived = {run.id for run in vault.list()} if receipts else set()
     for path in receipts:
         receipt = read_receipt(path.stem)

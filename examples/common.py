@@ -9,7 +9,10 @@ from typing import Any
 
 BUILD = Path("build")
 PRICES = BUILD / "prices.csv"
+METRICS = BUILD / "metrics.json"
+CURVES = BUILD / "equity.csv"
 PAGE = BUILD / "report.html"
+STEPS = ("backtest", "sweep", "report")  # those that leave a receipt
 
 
 def read_params() -> dict[str, Any]:

@@ -19,6 +19,14 @@ def dual_sma(close: pd.Series, fast_window: int, slow_window: int, **settings: A
     return _cross(close, fast, slow, settings)
 
 
+def backtest(prices: pd.DataFrame, symbol: str, fast_window: int, slow_window: int) -> vbt.Portfolio:
+    """Backtest one pair of windows on one symbol of a table of closes: what `runvault run` and `Vault.run` call.
+
+    Cash, fees and frequency are settings of the run: vectorbt's defaults while it is called.
+    """
+    return dual_sma(prices.set_index("date")[symbol].dropna(), fast_window, slow_window)
+
+
 def dual_sma_sweep(close: pd.DataFrame, windows: Sequence[int], **settings: Any) -> vbt.Portfolio:
     """Backtest every pair of windows, the shorter one fast: one portfolio, a column a pair and symbol."""
     fast, slow = vbt.MA.run_combs(close, window=windows, r=2, short_names=["fast", "slow"])

@@ -87,6 +87,37 @@ def test_the_demo_prints_the_leaderboard_and_a_diff_and_leaves_a_page(demo: Demo
     assert all(title in page for title in ("Equity and drawdown", "Leaderboard", "Two runs compared"))
 
 
+def test_the_single_runs_have_recipes_and_replay_exactly(demo: Demo) -> None:
+    tip = demo.tip()
+    singles = json.loads((demo.path / "build" / "backtest.json").read_text())["runs"]
+    assert len(singles) == SINGLES
+    for run in singles:
+        recipe = json.loads(demo.run("runvault", "show", run, "--file", "manifest.json"))["recipe"]
+        assert recipe["entry"] == "examples/strategy.py:backtest"
+        assert recipe["stage"] == {"name": "backtest", "file": "dvc.yaml"}
+        assert list(recipe["inputs"]) == ["prices"]
+    for run in singles[:2]:
+        assert json.loads(demo.run("runvault", "replay", run, "--json"))["verdict"] == "exact"
+    assert json.loads(demo.run("runvault", "stale", "--strategy", "dual_sma", "--json")) == {"runs": []}
+    assert demo.tip() == tip
+    assert demo.status() == ""
+
+
+def test_dvc_shows_the_metrics_and_draws_the_curves(demo: Demo) -> None:
+    shown = json.loads(demo.run("dvc", "metrics", "show", "--json"))[""]["data"]["build/metrics.json"]["data"]
+    windows = [(symbol, pair) for symbol, pairs in shown.items() for pair in pairs]
+    assert windows == [(symbol, pair) for symbol in ("AAPL", "GOOG", "IBM", "MSFT") for pair in ("20-50", "50-200")]
+    where = ["--where", "params.symbol == 'GOOG' and params.fast_window == 20"]
+    run = json.loads(demo.run("runvault", "list", *where, "--json"))["runs"][0]
+    assert shown["GOOG"]["20-50"] == pytest.approx(
+        {name: run["metrics"][name] for name in shown["GOOG"]["20-50"]}, 1e-5
+    )
+    assert "GOOG" in demo.run("dvc", "metrics", "diff", "HEAD", "--all")
+    demo.run("dvc", "plots", "show", "--out", "build/plots")
+    assert "GOOG 20-50" in (demo.path / "build" / "plots" / "index.html").read_text(encoding="utf-8")
+    assert demo.status() == ""
+
+
 def test_running_the_demo_again_skips_every_step_and_adds_no_commit(demo: Demo) -> None:
     tip = demo.tip()
     printed = demo.repro()
