@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,30 @@ def test_an_experiment_archives_into_the_real_archive(vault: rv.Vault, pipeline:
 
     assert [run.params["fast"] for run in vault.list(sort="created_at")] == [3, 4]
     assert vault.replay(vault.get("latest")).verdict == "exact"
+
+
+@pytest.mark.parametrize("start", [["exp", "run", "--run-all"], ["queue", "start"]], ids=" ".join)
+def test_a_queued_experiment_archives_into_the_real_archive(vault: rv.Vault, pipeline: Path, start: list[str]) -> None:
+    dvc(pipeline, "repro")
+    dvc(pipeline, "exp", "run", "--queue", "--name", "wider", "--set-param", "fast=4")
+    before = git(pipeline, "status", "--porcelain")
+    assert vault.count() == 1
+
+    dvc(pipeline, *start)
+    wait_for(pipeline, "wider")
+
+    assert [run.params["fast"] for run in vault.list(sort="params.fast")] == [3, 4]
+    assert vault.get("latest").manifest["recipe"]["stage"]["name"] == "backtest"
+    assert vault.replay("latest").verdict == "exact"
+    assert git(pipeline, "status", "--porcelain") == before
+
+
+def wait_for(place: Path, name: str) -> None:
+    """Wait until a queued experiment has ended: the worker of `dvc queue start` runs in the background."""
+    for _ in range(240):
+        status = dvc(place, "queue", "status")
+        assert "Failed" not in status, dvc(place, "queue", "logs", name)
+        if "Success" in status:
+            return
+        time.sleep(0.5)
+    raise AssertionError(status)
