@@ -39,6 +39,7 @@ def record(
     allow: Sequence[str] = (),
     save: bool = True,
     force: bool = False,
+    snapshot_all: bool = False,
     vault: Vault | None = None,
 ) -> Any:
     """Archive what a function returns, each time that it is called.
@@ -59,6 +60,8 @@ def record(
         False switches recording off, as ``RUNVAULT_DISABLED=1`` does.
     force : bool
         Run what is archived already, too.
+    snapshot_all : bool
+        Keep all untracked files with the code, not only those that were imported.
     vault : Vault, optional
         The archive of the current folder by default, opened at the first call.
 
@@ -72,9 +75,18 @@ def record(
     ConfigError
         At a call: an argument has no canonical form, or looks like a credential.
     """
+    said = {
+        "strategy": strategy,
+        "settings": settings or {},
+        "tags": tags,
+        "note": note,
+        "allow": allow,
+        "force": force,
+        "snapshot_all": snapshot_all,
+    }
 
     def decorate(wrapped: Callable[P, R]) -> Callable[P, R]:
-        recorder = _Recorder(wrapped, strategy, data or {}, settings or {}, tags, note, allow, force, vault)
+        recorder = _Recorder(wrapped, data or {}, vault, said)
 
         @functools.wraps(wrapped)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -95,27 +107,15 @@ class _Recorder:
     def __init__(
         self,
         function: Callable[..., Any],
-        strategy: str | None,
         data: Mapping[str, str | Path],
-        settings: Mapping[str, Json],
-        tags: Sequence[str],
-        note: str,
-        allow: Sequence[str],
-        force: bool,
         vault: Vault | None,
+        said: Mapping[str, Any],
     ) -> None:
         self._function = function
         self._signature = inspect.signature(function)
         self._data = data
         self._vault = vault
-        self._said = {
-            "strategy": strategy,
-            "settings": settings,
-            "tags": tags,
-            "note": note,
-            "allow": allow,
-            "force": force,
-        }
+        self._said = said
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Saved]:
         from runvault.api.running import record_call

@@ -92,6 +92,7 @@ def request_of(vault: Vault, said: Mapping[str, Any]) -> RunRequest:
         allow=texts(said.get("allow", ())),
         force=bool(said.get("force")),
         require_clean=bool(said.get("require_clean")),
+        snapshot_all=bool(said.get("snapshot_all")),
         span=Span(said.get("start"), said.get("end"), said.get("interval")),
     )
 

@@ -239,8 +239,9 @@ class Vault:
         **said
             ``strategy`` (the function's name by default), ``params``, ``settings``, ``data`` (input files by
             argument, read by their extension), ``seed``, ``tags``, ``note``, ``portfolio``, ``allow`` as for `save`;
-            ``force`` runs what is archived already, ``require_clean`` refuses uncommitted code; ``start``, ``end``
-            and ``interval`` cut and resample the inputs that are time series.
+            ``force`` runs what is archived already, ``require_clean`` refuses uncommitted code, ``snapshot_all`` keeps
+            all untracked files with the code, not only those that were imported; ``start``, ``end`` and ``interval``
+            cut and resample the inputs that are time series.
 
         Returns
         -------

@@ -42,6 +42,7 @@ Json: TypeAlias = Any
 @request_options
 @click.option("--force", is_flag=True, help="Run it even if equal code has archived it already")
 @click.option("--require-clean", is_flag=True, help="Refuse code with uncommitted changes")
+@click.option("--snapshot-all", is_flag=True, help="Keep all untracked files with the code, not only imported ones")
 @click.option("--metrics", "metrics_file", metavar="FILE", help="Write the metrics as JSON, for 'dvc metrics'")
 @click.option("--report", "report_file", metavar="FILE", help="Write a page about the run as HTML")
 @output_options
@@ -95,6 +96,7 @@ def run(
 @click.option("--vectorized", is_flag=True, help="The function takes arrays and returns one column a combination")
 @click.option("--force", is_flag=True, help="Run also what equal code has archived already")
 @click.option("--require-clean", is_flag=True, help="Refuse code with uncommitted changes")
+@click.option("--snapshot-all", is_flag=True, help="Keep all untracked files with the code, not only imported ones")
 @output_options
 @click.pass_obj
 def sweep(context: Context, /, entry: str, grid: tuple[str, ...], form: str, **said: Any) -> int:

@@ -38,23 +38,26 @@ def same_files(root: Path, files: Mapping[str, str]) -> bool:
     return all(blob_of(root / path) == blob for path, blob in files.items())
 
 
-def snapshot(stores: Stores, include: Iterable[str]) -> Snapshot:
+def snapshot(stores: Stores, include: Iterable[str], *, every_untracked: bool = False) -> Snapshot:
     """Keep the code as it is; once per process, HEAD and set of files: what a process imported it goes on with."""
-    return _snapshot(stores.code, stores.repository, stores.code.head(), tuple(sorted(include)))
+    included = tuple(sorted(include))
+    return _snapshot(stores.code, stores.repository, stores.code.head(), included, every_untracked)
 
 
-def new_snapshot(stores: Stores, include: Iterable[str]) -> Snapshot:
+def new_snapshot(stores: Stores, include: Iterable[str], *, every_untracked: bool = False) -> Snapshot:
     """Keep the code as it is now, for what a program of its own runs."""
-    return _kept(stores.code, stores.repository, tuple(sorted(include)))
+    return _kept(stores.code, stores.repository, tuple(sorted(include)), every_untracked)
 
 
 @functools.lru_cache(maxsize=16)
-def _snapshot(code: Repository, archive: Repository, _head: str | None, include: tuple[str, ...]) -> Snapshot:
-    return _kept(code, archive, include)
+def _snapshot(
+    code: Repository, archive: Repository, _head: str | None, include: tuple[str, ...], every_untracked: bool
+) -> Snapshot:
+    return _kept(code, archive, include, every_untracked)
 
 
-def _kept(code: Repository, archive: Repository, include: tuple[str, ...]) -> Snapshot:
-    taken = take_snapshot(code, include)
+def _kept(code: Repository, archive: Repository, include: tuple[str, ...], every_untracked: bool) -> Snapshot:
+    taken = take_snapshot(code, include, every_untracked=every_untracked)
     if code.common_dir != archive.common_dir:  # a DVC experiment's throw-away clone
         ref = f"refs/runvault/code/{taken.commit}"
         archive.git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(code.common_dir), f"{ref}:{ref}")

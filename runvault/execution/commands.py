@@ -68,7 +68,7 @@ def run_command(
     settings = normalise(dict(request.settings), "settings")
     refuse_credentials({"params": params, "settings": settings, WORDS: _options(command)}, request.allow)
     apart = {result, *(path.resolve() for path in request.data.values())}
-    taken, files = _code(stores, command, apart, root)
+    taken, files = _code(stores, command, apart, root, every_untracked=request.snapshot_all)
     refuse_dirty(taken, required=request.require_clean)
     recipe = Recipe(
         kind=COMMAND,
@@ -122,7 +122,7 @@ def _inside(path: Path, root: Path) -> Path:
 
 
 def _code(
-    stores: Stores, command: Sequence[str], apart: Collection[Path], root: Path
+    stores: Stores, command: Sequence[str], apart: Collection[Path], root: Path, *, every_untracked: bool
 ) -> tuple[Snapshot, dict[str, str]]:
     """Keep the code, and return the files of it that the command names, with their blob ids.
 
@@ -135,7 +135,7 @@ def _code(
         for path in map(Path, command)
         if _is_source(path, root) and path.resolve() not in apart
     ]
-    taken = new_snapshot(stores, {*untracked, *named})
+    taken = new_snapshot(stores, {*untracked, *named}, every_untracked=every_untracked)
     return taken, {path: blob for path in named if (blob := blob_of(root / path)) is not None}
 
 

@@ -37,7 +37,8 @@ class RunRequest:
     """What a caller says of a run.
 
     `data` are the input files by argument; `force` runs what is archived already, `require_clean` refuses code with
-    uncommitted changes. `span` cuts the inputs that are time series.
+    uncommitted changes, `snapshot_all` keeps all untracked files with the code, not only those that were imported.
+    `span` cuts the inputs that are time series.
     """
 
     strategy: str | None = None
@@ -51,6 +52,7 @@ class RunRequest:
     allow: Sequence[str] = ()
     force: bool = False
     require_clean: bool = False
+    snapshot_all: bool = False
     span: Span = WHOLE
     lineage: Mapping[str, Json] = field(default_factory=dict)
     kind: str = "save"
@@ -156,13 +158,14 @@ def run_function(
             known = find_known(stores, save, recipe, root)
             if known is not None:
                 return RunOutcome(annotate_known(stores, known, save, provide()))
-        taken = snapshot(stores, imported_files(root))
+        keep = partial(snapshot, stores, every_untracked=request.snapshot_all)
+        taken = keep(imported_files(root))
         refuse_dirty(taken, required=request.require_clean)
         ran = call.run()
         if recipe is not None:
             files = imported_files(root)
             if files.keys() - recipe.files.keys():  # imported while it ran
-                taken = snapshot(stores, files)
+                taken = keep(files)
             save = replace(save, recipe=replace(recipe, files=files).to_dict())
         provenance = replace(provide(), code=code_member(taken))
         saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance)

@@ -139,7 +139,7 @@ def run_sweep(stores: Stores, entry: str, request: SweepRequest, provide: Provid
     _annotate_known(plan, outcome, provide)
     watch(outcome)
     if todo:
-        taken = snapshot(stores, plan.recipe.files)
+        taken = snapshot(stores, plan.recipe.files, every_untracked=request.run.snapshot_all)
         refuse_dirty(taken, required=request.run.require_clean)
         outcome.left_out = taken.left_out
         _compute(plan, todo, _Archive(plan, outcome, taken, provide), watch)
@@ -371,7 +371,8 @@ class _Archive:
         """Return the words of a save, with the files that were imported while it ran."""
         if answer.files is not None and answer.files.keys() - self.recipe.files.keys():
             self.recipe = replace(self.recipe, files={**self.recipe.files, **answer.files})
-            self.taken = snapshot(self.plan.stores, self.recipe.files)
+            every = self.plan.request.run.snapshot_all
+            self.taken = snapshot(self.plan.stores, self.recipe.files, every_untracked=every)
         return replace(self.plan.save, recipe=self.recipe.to_dict(), duration_s=answer.duration_s)
 
 

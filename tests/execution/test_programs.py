@@ -213,6 +213,19 @@ def test_a_file_from_before_does_not_count(project: Path) -> None:
     assert (project / "out.pkl").read_bytes() == before
 
 
+def test_a_command_finds_all_untracked_files_again_where_that_was_said(project: Path) -> None:
+    (project / "rules.txt").write_text("3\n")
+    command = ["sh", "-c", "cp made/$(cat rules.txt)-30 out.pkl"]
+    vault = rv.open(project)
+    few = vault.run_command(command, "out.pkl")
+    assert vault.replay(few.id).verdict == "failed"
+
+    whole = vault.run_command(command, "out.pkl", strategy="whole", snapshot_all=True)
+
+    assert ("rules.txt" in few.left_out, whole.left_out) == (True, ())
+    assert vault.replay(whole.id).verdict == "exact"
+
+
 def test_what_is_no_portfolio_is_refused(project: Path) -> None:
     code = "import pickle, pathlib; pathlib.Path('out.pkl').write_bytes(pickle.dumps({'a': 1}))"
 

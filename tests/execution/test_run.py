@@ -184,3 +184,36 @@ def test_the_program_prints_the_run(vault: rv.Vault, capsys: pytest.CaptureFixtu
     assert document["run"]["params"] == {"fast": 3, "slow": 8}
     assert program(["run", "strategy.py:broken", "--data", "prices=data/prices.csv"]) == 50
     assert "error: broken raised ValueError" in capsys.readouterr().err
+
+
+def test_all_untracked_files_are_kept_where_that_is_said(vault: rv.Vault, here: Path) -> None:
+    (here / "notes").mkdir()
+    (here / "notes" / "rules.txt").write_text("3\n")
+    (here / ".env").write_text("TOKEN=abc\n")
+    (here / "reader.py").write_text(
+        "from pathlib import Path\n\nimport vectorbt as vbt\n\n\ndef hold(prices):\n"
+        "    start = int((Path(__file__).parent / 'notes' / 'rules.txt').read_text())\n"
+        "    return vbt.Portfolio.from_holding(prices.set_index('date')['close'].iloc[start:], freq='1D')\n"
+    )
+    few = run(vault, "reader.py:hold", params={})
+    assert "notes/rules.txt" in few.left_out
+    assert vault.replay(few.run).verdict == "failed"
+
+    args = ["run", "reader.py:hold", "--data", "prices=data/prices.csv", "--strategy", "all", "--snapshot-all"]
+    from runvault.cli.main import run as program
+
+    assert program(args) == 0
+    whole = vault.get("latest")
+    kept = git(here, "ls-tree", "-r", "--name-only", whole.manifest["code"]["commit"]).split()
+    assert {"notes/rules.txt", "data/prices.csv", "smoothing.py"} <= set(kept)
+    assert ".env" not in kept
+    assert vault.replay(whole).verdict == "exact"
+
+
+def test_a_sweep_keeps_all_untracked_files_where_that_is_said(vault: rv.Vault, here: Path) -> None:
+    (here / "rules.txt").write_text("3\n")
+    said = {"data": DATA, "executor": "serial", "snapshot_all": True}
+    swept = vault.sweep("strategy.py:backtest", {"fast": [3]}, **said)
+    commit = vault.get(swept.ids[0]).manifest["code"]["commit"]
+    assert swept.left_out == ()
+    assert "rules.txt" in git(here, "ls-tree", "--name-only", commit).split()
