@@ -39,6 +39,24 @@ def as_seed(seed: Any) -> int:
         raise ConfigError(f"the seed is a {type(seed).__name__}, not an integer") from error
 
 
+def as_series(series: Any) -> dict[str, str] | None:
+    """Return declared time series, each with its column of times or ``""``; None where nothing was said.
+
+    Raises
+    ------
+    ConfigError
+        They are neither names nor a mapping of names to columns.
+    """
+    if series is None:
+        return None
+    named = series if isinstance(series, Mapping) else dict.fromkeys(texts(series), "")
+    for name, column in named.items():
+        if not isinstance(name, str) or not isinstance(column, str):
+            hint = 'write ["prices"] or {"prices": "date"}'
+            raise ConfigError(f"series holds {name!r}: {column!r}, no names of inputs and columns", hint=hint)
+    return dict(named)
+
+
 def as_count(count: Any, name: str) -> int | None:
     """Return how many of something are wanted, None where nothing was said.
 

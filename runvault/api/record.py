@@ -34,6 +34,7 @@ def record(
     strategy: str | None = None,
     data: Mapping[str, str | Path] | None = None,
     settings: Mapping[str, Json] | None = None,
+    series: Sequence[str] | Mapping[str, str] | None = None,
     tags: Sequence[str] = (),
     note: str = "",
     allow: Sequence[str] = (),
@@ -56,6 +57,9 @@ def record(
         Input files for arguments that a caller leaves out.
     settings : mapping, optional
         Settings of the run; those that vectorbt's portfolios know are its defaults meanwhile.
+    series : sequence of str, or mapping of str to str, optional
+        The inputs that are time series, which `replay` with other dates cuts, with the column of their times where
+        several hold some. By default all whose index or one column holds times.
     save : bool
         False switches recording off, as ``RUNVAULT_DISABLED=1`` does.
     force : bool
@@ -78,6 +82,7 @@ def record(
     said = {
         "strategy": strategy,
         "settings": settings or {},
+        "series": series,
         "tags": tags,
         "note": note,
         "allow": allow,

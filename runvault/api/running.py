@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from runvault.api.arguments import as_seed, texts
+from runvault.api.arguments import as_seed, as_series, texts
 from runvault.api.machine import provenance
 from runvault.api.saved import Saved
 from runvault.errors import ConfigError, RunvaultError
@@ -94,6 +94,7 @@ def request_of(vault: Vault, said: Mapping[str, Any]) -> RunRequest:
         require_clean=bool(said.get("require_clean")),
         snapshot_all=bool(said.get("snapshot_all")),
         span=Span(said.get("start"), said.get("end"), said.get("interval")),
+        series=as_series(said.get("series")),
     )
 
 

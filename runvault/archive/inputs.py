@@ -30,17 +30,18 @@ class Inputs:
     md5: Mapping[str, str]
     pointers: Mapping[str, bytes]
 
-    def config(self, outcome: Outcome) -> Mapping[str, Json]:
+    def config(self, outcome: Outcome, windows: Mapping[str, Mapping[str, Json]]) -> Mapping[str, Json]:
         """Return the config's `data` member for a run over these inputs.
 
         The input named ``prices``, or the only one, is what the result was valued on: its entry names the window,
-        symbols and interval of the result. Without files the result's own prices are the input.
+        symbols and interval of the result. Another names the window that it was cut to, if it was: `windows` has
+        these by input. Without files the result's own prices are the input.
         """
         if not self.md5:
             return outcome.data
         valued = PRICES if PRICES in self.md5 else next(iter(self.md5)) if len(self.md5) == 1 else None
-        window = _window_members(outcome.window)
-        return {name: {"md5": md5, **(window if name == valued else {})} for name, md5 in self.md5.items()}
+        windows = {**windows, **({} if valued is None else {valued: _window_members(outcome.window)})}
+        return {name: {"md5": md5, **windows.get(name, {})} for name, md5 in self.md5.items()}
 
 
 def keep_inputs(objects: ObjectStore, files: Mapping[str, Path]) -> Inputs:

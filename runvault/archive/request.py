@@ -52,6 +52,8 @@ class SaveRequest:
         The manifest's member of that name: how to run it again; None where that is not known.
     kept : mapping of name to path
         Files that a replay needs and the config does not name, such as a frame that was passed in memory.
+    windows : mapping of name to mapping
+        What inputs were cut to before they were used: ``start``, ``end``, ``interval``, as far as asked for.
     lineage : mapping
         The manifest's member of that name.
     kind : str
@@ -70,6 +72,7 @@ class SaveRequest:
     duration_s: float | None = None
     recipe: Mapping[str, Json] | None = None
     kept: Mapping[str, Path] = field(default_factory=dict)
+    windows: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     lineage: Mapping[str, Json] = field(default_factory=dict)
     kind: str = "save"
 

@@ -146,7 +146,8 @@ class _Save:
         self.provenance = provenance
         self.inputs = inputs
         self.kept = keep_inputs(stores.objects, request.kept) if request.kept else NO_INPUTS
-        self.address: Address = address_of(request, result.engine, self.inputs.config(result), request.params)
+        data = self.inputs.config(result, request.windows)
+        self.address: Address = address_of(request, result.engine, data, request.params)
         self.artifacts = ArtifactWriter(stores.objects)
         self.stats = write_table(statistics_to_table(result.statistics))
         self.created = False

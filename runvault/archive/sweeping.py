@@ -115,7 +115,9 @@ class _SweepSave:
         addresses = []
         for column in self.sweep.columns:
             params = {**self.request.params, **column.params}
-            addresses.append(address_of(self.request, self.sweep.engine, self.inputs.config(column), params))
+            addresses.append(
+                address_of(self.request, self.sweep.engine, self.inputs.config(column, self.request.windows), params)
+            )
         _refuse_equal(addresses, self.sweep.columns)
         return addresses
 

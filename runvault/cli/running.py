@@ -26,7 +26,7 @@ from runvault.cli.common import (
     working,
 )
 from runvault.cli.grids import parse_grid
-from runvault.cli.saves import parse_data, request_options, request_words, show_saved, show_swept
+from runvault.cli.saves import parse_data, request_options, request_words, series_option, show_saved, show_swept
 
 Json: TypeAlias = Any
 
@@ -40,6 +40,7 @@ Json: TypeAlias = Any
     "--strategy", metavar="S", shell_complete=complete_strategy, help="[default: the function's or script's name]"
 )
 @request_options
+@series_option
 @click.option("--force", is_flag=True, help="Run it even if equal code has archived it already")
 @click.option("--require-clean", is_flag=True, help="Refuse code with uncommitted changes")
 @click.option("--snapshot-all", is_flag=True, help="Keep all untracked files with the code, not only imported ones")
@@ -90,6 +91,7 @@ def run(
 @click.option("--random", type=click.IntRange(1), metavar="N", help="Draw N of the combinations, with the seed")
 @click.option("--strategy", metavar="S", shell_complete=complete_strategy, help="[default: the function's name]")
 @request_options
+@series_option
 @click.option("--executor", type=click.Choice(["serial", "processes", "dask"]), help="[default: processes]")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="[default: one a processor]")
 @click.option("--dask", metavar="ADDRESS", help="The scheduler of a Dask cluster to compute on")

@@ -46,8 +46,16 @@ def request_words(said: Mapping[str, Any]) -> dict[str, Any]:
     words["params"] = {**read_params(words.pop("params_file")), **parse_pairs(words["params"], "--param")}
     words["settings"] = parse_pairs(words["settings"], "--setting")
     words["data"] = parse_data(words["data"])
+    if "series" in words:
+        words["series"] = dict(text.partition("=")[::2] for text in words["series"]) or None
     words["portfolio"] = not words.pop("no_portfolio")
     return words
+
+
+def series_option(command: Command) -> Command:
+    """Add the option that declares time series."""
+    text = "This input is a time series, and no undeclared one; COLUMN holds its times, where several do"
+    return click.option("--series", multiple=True, metavar="NAME[=COLUMN]", help=text)(command)
 
 
 def parse_data(given: tuple[str, ...]) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """The child process of a replay: ``python -m runvault.execution.child JOB OUT``.
 
 JOB is a JSON file: `kind`, `root`, `entry`, `params`, `settings`, `inputs` (path and kind by argument), `seed`, `span`,
-`vectorized`, `backend`, `dump`, `trusted`, which settings and whether the span are overrides, and of a command
-`command`, `folder`, `result` and `files`. What came of it is left in the folder OUT: a parcel, or ``error.json`` with
-`message` and `hint`. The entry's own output goes where the caller pointed it.
+`series`, `vectorized`, `backend`, `dump`, `trusted`, which settings and whether the span are overrides, and of a
+command `command`, `folder`, `result` and `files`. What came of it is left in the folder OUT: a parcel, or
+``error.json`` with `message` and `hint`. The entry's own output goes where the caller pointed it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,7 +24,7 @@ from runvault.execution.entries import is_defined_in, load_entry
 from runvault.execution.parcels import write_parcel
 from runvault.execution.programs import filled, read_result, run_program
 from runvault.execution.recipe import COMMAND, SERIES
-from runvault.execution.series import Span, cut, read_input, time_of
+from runvault.execution.series import Span, cut_inputs, read_input, series_in
 from runvault.execution.workers import as_arrays
 
 Json: TypeAlias = Any
@@ -61,16 +62,18 @@ def _called(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]]:
     _use_backend(job["backend"])
     span = Span(**job["span"])
     inputs = {name: as_given(Path(path), kind) for name, (path, kind) in job["inputs"].items()}
-    _refuse_useless(job, function, inputs, span)
+    series = series_in(inputs, job["series"])
+    _refuse_useless(job, function, series)
     call = bind(
         function,
         params={**job["params"], **as_arrays([job["params"]], job["vectorized"])},
         settings=job["settings"],
-        inputs={name: cut(value, span) for name, value in inputs.items()},
+        inputs=cut_inputs(inputs, span, series),
         seed=job["seed"],
     )
     ran = call.run()
-    return ran, {"files": imported_files(root), "params": {**call.params, **_plain(job)}}
+    windows = dict.fromkeys(series, span.asked())
+    return ran, {"files": imported_files(root), "params": {**call.params, **_plain(job)}, "windows": windows}
 
 
 def _ran_command(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]]:
@@ -114,13 +117,13 @@ def as_given(path: Path, kind: str) -> Any:
     return value
 
 
-def _refuse_useless(job: dict[str, Json], function: Any, inputs: dict[str, Any], span: Span) -> None:
+def _refuse_useless(job: dict[str, Json], function: Any, series: Mapping[str, str]) -> None:
     """Refuse overrides that nothing would take: a result that looks changed and is not would mislead."""
     taken = ", ".join(arguments_of(function))
     for name in job["overridden_settings"]:
         if not takes_setting(function, name):
             raise RunvaultError(f"nothing takes the setting {name!r}", hint=f"the entry takes {taken}")
-    if job["span_overridden"] and span and not any(time_of(value) is not None for value in inputs.values()):
+    if job["span_overridden"] and not series:
         raise RunvaultError("none of the inputs is a time series that could be cut", hint=f"the entry takes {taken}")
 
 

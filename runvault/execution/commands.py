@@ -108,7 +108,7 @@ def _check(command: Sequence[str], result: Path, request: RunRequest) -> None:
         raise ConfigError("there is no command to run")
     if WORDS in request.params:
         raise ConfigError(f"a parameter cannot be called {WORDS!r}: it holds the command itself")
-    if request.span:
+    if request.span or request.series is not None:
         raise ConfigError("inputs of a command are not cut: it reads them itself")
     if result.is_dir():
         raise ConfigError(f"{str(result)!r} is a folder, no place for a result")

@@ -122,4 +122,4 @@ def _condition(params: Mapping[str, Json]) -> str | None:
 def _asked(recipe: Recipe) -> tuple[Any, ...]:
     inputs = {name: each.name for name, each in recipe.inputs.items()}
     called = (recipe.kind, recipe.entry, bool(recipe.vectorized), recipe.command, recipe.result, recipe.folder)
-    return *called, recipe.span, inputs
+    return *called, recipe.span, recipe.series if recipe.span else None, inputs  # declared and not cut, it is the same

@@ -68,7 +68,7 @@ def apply(overrides: Overrides, recipe: Recipe, manifest: Mapping[str, Json]) ->
         overrides.span.end or recipe.span.end,
         overrides.span.interval or recipe.span.interval,
     )
-    if overrides.span and not recipe.inputs:
+    if overrides.span and (not recipe.inputs or recipe.series == {}):
         raise ConfigError("the recipe has no inputs that could be cut", hint=_takes(params, settings, recipe))
     inputs = {name: asdict(each) for name, each in recipe.inputs.items() if name not in overrides.data}
     if recipe.kind == COMMAND:
@@ -85,6 +85,7 @@ def apply(overrides: Overrides, recipe: Recipe, manifest: Mapping[str, Json]) ->
         "inputs": inputs,
         "seed": manifest["seed"] if overrides.seed is None else overrides.seed,
         "span": asdict(span),
+        "series": None if recipe.series is None else dict(recipe.series),
         "vectorized": dict(recipe.vectorized),
         "overridden_settings": sorted(overridden),
         "span_overridden": bool(overrides.span),

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Self, TypeAlias
 
 from runvault.errors import ReplayError
-from runvault.execution.series import WHOLE, Span
+from runvault.execution.series import WHOLE, Declared, Span
 
 Json: TypeAlias = Any
 
@@ -56,6 +56,9 @@ class Recipe:
         The folder that the program starts in, from the root of the repository.
     span : Span
         The window of time that the inputs were cut to.
+    series : mapping of str to str, or None
+        The inputs that were declared to be time series, each with its column of times, empty where that shows by
+        itself. None where nobody declared any: then those are cut that show to be.
     stage : mapping or None
         The DVC stage that the run was part of: ``name`` and ``file``.
     vectorized : mapping of str to str
@@ -71,6 +74,7 @@ class Recipe:
     result: str = ""
     folder: str = ""
     span: Span = WHOLE
+    series: Declared | None = None
     stage: Mapping[str, str] | None = None
     vectorized: Mapping[str, str] = field(default_factory=dict)
 
@@ -105,11 +109,16 @@ class Recipe:
                 result=_within(members.get("result") or ""),
                 folder=_within(members.get("folder") or ""),
                 span=Span(**(members.get("span") or {})),
+                series=_declared(members.get("series")),
                 stage=members.get("stage"),
                 vectorized=dict(members.get("vectorized") or {}),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ReplayError(f"the recipe of {short} cannot be followed: {error}") from error
+
+
+def _declared(series: Json) -> Declared | None:
+    return None if series is None else {str(name): str(column) for name, column in series.items()}
 
 
 def _within(path: Json) -> str:

@@ -335,6 +335,7 @@ def _archived_anew(
             settings=job["settings"],
             data={name: path for name, path in files.items() if inputs[name].path},
             kept={name: path for name, path in files.items() if not inputs[name].path},
+            windows=told.get("windows", {}),
             seed=job["seed"],
             pickles=request.pickles,
             recipe=changed.to_dict(),

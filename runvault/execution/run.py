@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,7 +22,7 @@ from runvault.execution.entries import forget_modules, load_entry
 from runvault.execution.known import find_known
 from runvault.execution.pipelines import current_stage
 from runvault.execution.recipe import FRAME, FUNCTION, SERIES, Input, Recipe
-from runvault.execution.series import WHOLE, Span, cut, read_input
+from runvault.execution.series import WHOLE, Declared, Span, cut_inputs, read_input, series_in
 from runvault.model.annotations import Annotations
 from runvault.model.canonical import normalise, refuse_credentials
 from runvault.model.ids import RunId
@@ -38,7 +38,7 @@ class RunRequest:
 
     `data` are the input files by argument; `force` runs what is archived already, `require_clean` refuses code with
     uncommitted changes, `snapshot_all` keeps all untracked files with the code, not only those that were imported.
-    `span` cuts the inputs that are time series.
+    `span` cuts the inputs that are time series: those that `series` declares, else those that show to be.
     """
 
     strategy: str | None = None
@@ -54,6 +54,7 @@ class RunRequest:
     require_clean: bool = False
     snapshot_all: bool = False
     span: Span = WHOLE
+    series: Declared | None = None
     lineage: Mapping[str, Json] = field(default_factory=dict)
     kind: str = "save"
 
@@ -64,8 +65,12 @@ class RunRequest:
         settings: Mapping[str, Json],
         recipe: Recipe | None,
         kept: Mapping[str, Path] | None = None,
+        series: Iterable[str] = (),
     ) -> SaveRequest:
-        """Return what is asked to be archived; `params` and `settings` in their canonical form."""
+        """Return what is asked to be archived.
+
+        `params` and `settings` in their canonical form; `series` are the inputs that the span cuts.
+        """
         return SaveRequest(
             strategy=strategy,
             params=params,
@@ -78,6 +83,7 @@ class RunRequest:
             allow=self.allow,
             recipe=None if recipe is None else recipe.to_dict(),
             kept=kept or {},
+            windows=dict.fromkeys(series, self.span.asked()),
             lineage=self.lineage,
             kind=self.kind,
         )
@@ -140,11 +146,12 @@ def run_function(
         What the function is given for its inputs, as they were read; `request.data` has the files of those that are
         files.
     """
+    series = series_in(inputs, request.series)
     call = bind(
         function,
         params=request.params,
         settings=request.settings,
-        inputs={name: cut(value, request.span) for name, value in inputs.items()},
+        inputs=cut_inputs(inputs, request.span, series),
         seed=request.seed,
     )
     strategy = request.strategy or name_of(function).rpartition(".")[2]
@@ -153,7 +160,7 @@ def run_function(
     with ExitStack() as stack:
         kept = stack.enter_context(_in_files({n: v for n, v in inputs.items() if n not in request.data}))
         recipe = recipe_of(stores, entry, call, {**request.data, **kept}, request, root) if entry else None
-        save = request.to_save(strategy, params, settings, recipe, kept)
+        save = request.to_save(strategy, params, settings, recipe, kept, series)
         if recipe is not None and not request.force:
             known = find_known(stores, save, recipe, root)
             if known is not None:
@@ -240,6 +247,7 @@ def recipe_of(
         seed_name=call.seed_name,
         files=imported_files(root),
         span=request.span,
+        series=request.series,
         stage=current_stage(root),
     )
 

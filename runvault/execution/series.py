@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Declared: TypeAlias = Mapping[str, str]
+"""The inputs that were declared to be time series, each with its column of times, ``""`` where that shows by itself."""
 
 OHLCV = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
 
@@ -24,6 +28,11 @@ class Span:
 
     def __bool__(self) -> bool:
         return any((self.start, self.end, self.interval))
+
+    def asked(self) -> dict[str, str]:
+        """Return what was asked for, by name."""
+        words = {"start": self.start, "end": self.end, "interval": self.interval}
+        return {name: text for name, text in words.items() if text}
 
 
 WHOLE = Span()
@@ -78,20 +87,71 @@ def time_of(value: Any) -> str | None:
         return None
     if isinstance(value.index, pd.DatetimeIndex):
         return ""
-    if isinstance(value, pd.Series):
-        return None
-    times = [name for name in value.columns if pd.api.types.is_datetime64_any_dtype(value[name].dtype)]
+    times = _times_in(value)
     return times[0] if len(times) == 1 else None
 
 
-def cut(value: Any, span: Span) -> Any:
+def series_in(inputs: Mapping[str, Any], declared: Declared | None) -> dict[str, str]:
+    """Return which inputs are time series and where their times are, as `time_of` does.
+
+    They are the declared ones and no others; where nobody declared any, all that `time_of` finds.
+
+    Raises
+    ------
+    ConfigError
+        What was declared is no input, or no time series.
+    """
+    if declared is not None:
+        return {name: _declared_time(name, inputs, column) for name, column in declared.items()}
+    return {name: where for name, value in inputs.items() if (where := time_of(value)) is not None}
+
+
+def cut_inputs(inputs: Mapping[str, Any], span: Span, series: Mapping[str, str]) -> dict[str, Any]:
+    """Return inputs with those cut that `series_in` found."""
+    return {name: cut(value, span, series[name]) if name in series else value for name, value in inputs.items()}
+
+
+def _declared_time(name: str, inputs: Mapping[str, Any], column: str) -> str:
+    """Return where the times of a declared input are, as `time_of` does."""
+    import pandas as pd
+
+    if name not in inputs:
+        known = f"the inputs are {', '.join(inputs)}" if inputs else "there are no inputs"
+        raise ConfigError(f"there is no input {name!r} to be a time series", hint=known)
+    value = inputs[name]
+    if column:
+        found = isinstance(value, pd.DataFrame) and column in value.columns
+        if not found or not pd.api.types.is_datetime64_any_dtype(value[column].dtype):
+            raise ConfigError(f"the input {name!r} has no column {column!r} of times")
+        return column
+    where = time_of(value)
+    if where is None:
+        hint = f"name the one that counts: {name}=COLUMN" if _times_in(value) else "times are ISO 8601 texts in a CSV"
+        raise ConfigError(f"the input {name!r} has {_how_many(_times_in(value))} of times", hint=hint)
+    return where
+
+
+def _how_many(columns: list[str]) -> str:
+    return f"{len(columns)} columns ({', '.join(map(str, columns))})" if columns else "neither index nor column"
+
+
+def _times_in(value: Any) -> list[str]:
+    import pandas as pd
+
+    if not isinstance(value, pd.DataFrame):
+        return []
+    return [name for name in value.columns if pd.api.types.is_datetime64_any_dtype(value[name].dtype)]
+
+
+def cut(value: Any, span: Span, where: str) -> Any:
     """Return the part of a time series that `span` names, resampled where it names an interval.
+
+    `where` says where its times are, as `time_of` does.
 
     Both ends are included; a date as the end means all of that day. Bars are resampled by pandas' own rules, labelled
     and closed on the left: open first, high max, low min, close last, volume sum, any other column its last value.
     """
-    where = time_of(value)
-    if where is None or not span:
+    if not span:
         return value
     times = value.index if where == "" else value[where]
     kept = value[_within(times, span)]

@@ -46,7 +46,7 @@ from runvault.execution.run import (
     with_words,
     work_tree_of,
 )
-from runvault.execution.series import cut, read_input
+from runvault.execution.series import cut_inputs, read_input, series_in
 from runvault.execution.workers import Answer, Job, array_types, as_arrays
 from runvault.model.canonical import config_hash, normalise, refuse_credentials
 from runvault.model.ids import RunId
@@ -158,14 +158,16 @@ class _Plan:
         self.grid = _own_grid(request)
         self.combinations = Combinations(self.grid, request.draw, run.seed)
         self.function = load_entry(entry, root)
-        self.inputs = {name: cut(read_input(path), run.span) for name, path in run.data.items()}
+        whole = {name: read_input(path) for name, path in run.data.items()}
+        series = series_in(whole, run.series)
+        self.inputs = cut_inputs(whole, run.span, series)
         self.types = array_types(self.grid) if request.vectorized else {}
         self.call = self._first_call()
         params, self.settings = checked(replace(self.call, params=self._shared(self.call.params)), run)
         self.recipe: Recipe = recipe_of(stores, entry, self.call, run.data, run, root)
         self.recipe = replace(self.recipe, vectorized=self.types)
         strategy = run.strategy or name_of(self.function).rpartition(".")[2]
-        self.save = replace(run, kind="sweep").to_save(strategy, params, self.settings, None)
+        self.save = replace(run, kind="sweep").to_save(strategy, params, self.settings, None, series=series)
         self.kept: Inputs = inputs_of(stores, self.save)
         self.sweep = self._id()
         self.save = replace(self.save, lineage={"sweep": self.sweep})

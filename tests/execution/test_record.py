@@ -113,3 +113,22 @@ def test_every_portfolio_built_inside_is_archived(vault: rv.Vault, here: Path) -
     assert vbt.Portfolio.from_holding.__func__ is constructor
     vbt.Portfolio.from_holding(close, freq="1D")
     assert vault.count() == 2
+
+
+def test_a_recorded_function_declares_its_series(vault: rv.Vault, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(here))
+    importlib.invalidate_caches()
+    (here / "declared.py").write_text(
+        "import vectorbt as vbt\n\nimport runvault as rv\n\n\n"
+        "@rv.record(series={'prices': 'date'})\n"
+        "def hold(prices):\n"
+        "    return vbt.Portfolio.from_holding(prices.set_index('date')['close'], freq='1D')\n"
+    )
+    declared = importlib.import_module("declared")
+    prices = pd.read_csv(here / "data" / "prices.csv", parse_dates=["date"])
+    declared.hold(prices.assign(known=prices["date"]))
+
+    replayed = vault.replay(declared.hold.saved.run, end="2020-01-20")
+
+    assert replayed.run is not None
+    assert replayed.run.end == "2020-01-20"

@@ -53,6 +53,65 @@ def test_overrides_make_a_new_run_that_names_the_old_one(vault: rv.Vault, saved:
     assert vault.replay(replayed.run).verdict == "exact"
 
 
+PAIR = """
+import vectorbt as vbt
+
+
+def pair(prices, events):
+    close = prices.set_index("date")["close"]
+    return vbt.Portfolio.from_holding(close, init_cash=1000 + len(events), freq=close.index[1] - close.index[0])
+"""
+
+
+@pytest.fixture
+def pair(vault: rv.Vault, here: Path) -> dict[str, str]:
+    """Return two inputs of 60 days; in one two columns hold times, so that it does not show which of them counts."""
+    prices = pd.read_csv(here / "data" / "prices.csv", parse_dates=["date"])
+    prices.assign(known=prices["date"] + pd.Timedelta(days=5)).to_parquet(here / "data" / "events.parquet")
+    (here / "pair.py").write_text(PAIR)
+    return {**DATA, "events": "data/events.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("series", "whole", "n_events"),
+    [
+        ([], False, 60),  # undeclared: prices show to be a time series, events do not
+        (["--series", "prices"], False, 60),
+        (["--series", "events=date"], True, 20),
+        (["--series", "prices", "--series", "events=known"], False, 15),
+    ],
+    ids=["undeclared", "prices", "events", "both"],
+)
+def test_dates_cut_what_was_declared_else_what_shows_to_be_a_series(
+    vault: rv.Vault, pair: dict[str, str], series: list[str], whole: bool, n_events: int
+) -> None:
+    words = [word for name, path in pair.items() for word in ("--data", f"{name}={path}")]
+    assert program(["run", "pair.py:pair", *words, *series]) == 0
+    run = vault.get("latest")
+    assert (run.start, run.end, run.metrics["start_value"]) == ("2020-01-01", "2020-02-29", 1060)
+
+    assert program(["replay", run.id, "--end", "2020-01-20"]) == 0
+    cut = vault.get("latest")
+    assert (cut.end, cut.metrics["start_value"]) == ("2020-02-29" if whole else "2020-01-20", 1000 + n_events)
+    assert (cut.id == run.id, vault.count()) == (False, 2)
+    assert cut.manifest["recipe"]["series"] == run.manifest["recipe"]["series"]
+    assert vault.replay(cut).verdict == "exact"
+
+    weeks = vault.replay(run, interval="7D", start="2020-01-01").run
+    assert weeks is not None
+    assert weeks.manifest["window"]["bars"] == (60 if whole else 9)
+    assert weeks.metrics["start_value"] == (1060 if n_events == 60 else 1009)
+
+
+def test_nothing_is_cut_where_nothing_is_declared_to_be_a_series(vault: rv.Vault, pair: dict[str, str]) -> None:
+    run = vault.run("pair.py:pair", data=pair, series=[]).run
+    with pytest.raises(rv.ConfigError, match="no inputs that could be cut"):
+        vault.replay(run, start="2020-01-11")
+    with pytest.raises(rv.ConfigError, match="no input 'volume'"):
+        vault.run("pair.py:pair", data=pair, series=["volume"], strategy="other")
+    assert vault.count() == 1
+
+
 def test_cash_is_the_parameter_where_there_is_one_else_the_setting(vault: rv.Vault) -> None:
     parameter = vault.run("strategy.py:cash", data=DATA)
     setting = vault.run("strategy.py:holding", data=DATA)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from runvault.errors import ConfigError
-from runvault.execution.series import Span, cut, read_input, time_of
+from runvault.execution.series import Declared, Span, cut_inputs, read_input, series_in, time_of
 
 HOURS = pd.date_range("2024-05-01 22:00", periods=4, freq="h")
 
@@ -24,6 +24,10 @@ def bars() -> pd.DataFrame:
         },
         index=HOURS,
     )
+
+
+def cut(value: object, span: Span, declared: Declared | None = None) -> object:
+    return cut_inputs({"bars": value}, span, series_in({"bars": value}, declared))["bars"]
 
 
 def test_files_are_read_by_their_extension(tmp_path: Path) -> None:
@@ -88,3 +92,41 @@ def test_what_is_no_time_is_refused(span: Span) -> None:
 def test_what_is_no_time_series_is_left_alone() -> None:
     weights = pd.DataFrame({"weight": [1.0]})
     assert cut(weights, Span(start="2024-05-02")) is weights
+
+
+def two_times() -> pd.DataFrame:
+    frame = bars().reset_index(names="time")
+    return frame.assign(known=frame["time"] + pd.Timedelta(days=1))
+
+
+def test_a_declared_column_is_cut_where_several_hold_times() -> None:
+    span = Span(start="2024-05-02")
+    assert len(cut(two_times(), span)) == 4
+    assert len(cut(two_times(), span, {"bars": "time"})) == 2
+    assert len(cut(two_times(), span, {"bars": "known"})) == 4
+    assert list(cut(two_times(), Span(interval="1D"), {"bars": "time"})["Close"]) == [3, 5]
+
+
+def test_what_is_not_declared_is_left_alone_where_something_is() -> None:
+    given = {"bars": bars(), "other": bars(), "weights": 3}
+    done = cut_inputs(given, Span(end="2024-05-01"), series_in(given, {"bars": ""}))
+    assert [len(done["bars"]), len(done["other"]), done["weights"]] == [2, 4, 3]
+    assert series_in(given, {}) == {}
+    assert series_in(given, None) == {"bars": "", "other": ""}
+
+
+@pytest.mark.parametrize("span", [Span(), Span(start="2024-05-02")], ids=["whole", "cut"])
+@pytest.mark.parametrize(
+    ("value", "declared", "words"),
+    [
+        (bars(), {"baars": ""}, "no input 'baars'"),
+        (bars(), {"bars": "time"}, "no column 'time' of times"),
+        (bars(), {"bars": "Open"}, "no column 'Open' of times"),
+        (two_times(), {"bars": ""}, r"2 columns \(time, known\) of times"),
+        (pd.DataFrame({"weight": [1.0]}), {"bars": ""}, "neither index nor column of times"),
+        (Path("a.txt"), {"bars": ""}, "neither index nor column of times"),
+    ],
+)
+def test_a_declaration_that_does_not_hold_is_refused(span: Span, value: object, declared: Declared, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        cut(value, span, declared)
