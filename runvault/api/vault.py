@@ -361,8 +361,9 @@ class Vault:
         ----------
         **said
             Overrides, which make a new run: ``set`` (a mapping such as ``{"params.fast": 20}``), ``start``, ``end``,
-            ``interval``, ``cash``, ``seed``, ``data``. Besides: ``at`` (another commit of the code), ``rtol``,
-            ``timeout`` in seconds, ``record`` (keep the verdict with the run), ``trust_code`` (run code of others).
+            ``interval``, ``cash``, ``seed``, ``data``. Besides: ``at`` (another commit of the code), ``rtol``
+            (``close`` is the same orders with all values within it, relative; 1e-9 by default), ``timeout`` in seconds,
+            ``record`` (keep the verdict with the run), ``trust_code`` (run code of others).
 
         Returns
         -------

@@ -128,7 +128,12 @@ def sweep(context: Context, /, entry: str, grid: tuple[str, ...], form: str, **s
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1))
 @click.option("--data", multiple=True, metavar="NAME=PATH", help="Another file for an input")
 @click.option("--at", metavar="COMMIT", help="Run it in the code of another commit")
-@click.option("--rtol", type=click.FloatRange(min=0), metavar="X", help="Metrics within X of each other are close")
+@click.option(
+    "--rtol",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="Close: the same orders, all values within X relative  [default: 1e-9]",
+)
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End it after S seconds")
 @click.option("--record", is_flag=True, help="Keep the verdict with the run")
 @click.option("--print", "printed", is_flag=True, help="Print the lines that run it by hand in a fresh clone")

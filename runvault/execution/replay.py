@@ -31,6 +31,7 @@ from runvault.execution.run import input_of
 from runvault.execution.series import Span
 from runvault.model.annotations import Annotations, Replay
 from runvault.model.changes import diff_metrics, environment_changes
+from runvault.model.closeness import RTOL
 from runvault.model.closeness import verdict as judge
 from runvault.model.ids import RunId
 from runvault.model.times import format_instant
@@ -53,8 +54,9 @@ _KEPT_PREFIXES = ("LC_", "NUMBA_", "OMP_", "OPENBLAS_", "MKL_", "XDG_CACHE")
 class ReplayRequest:
     """What a caller says of a replay.
 
-    `at` is another commit of the code; `rtol` how near two results are that still count as close; `timeout_s` ends the
-    child; `trusted` says that code of others may run; `record` keeps the verdict with the run.
+    `at` is another commit of the code; `rtol` how near prices, sizes, equity and metrics of the same orders are that
+    still count as close, 1e-9 where it is not said; `timeout_s` ends the child; `trusted` says that code of others may
+    run; `record` keeps the verdict with the run.
     """
 
     overrides: Overrides = NO_OVERRIDES
@@ -256,27 +258,18 @@ def _judged(
         return ReplayOutcome("exact", located.id, digest=result.digest)
     recorded = read_tables(stores.objects, manifest, missing_ok=True)
     metrics = diff_metrics(manifest["metrics"], result.metrics)
-    verdict = judge(recorded, result.tables, manifest["metrics"], result.metrics)
-    if verdict == "drift" and request.rtol is not None and _within(manifest["metrics"], result.metrics, request.rtol):
-        verdict = "close"
-    reason = [*_first_trade(recorded, result), *_causes(manifest, result, request, provenance)]
+    rtol = RTOL if request.rtol is None else request.rtol
+    verdict = judge(recorded, result.tables, manifest["metrics"], result.metrics, rtol)
+    reason = [*_first_trade(recorded, result, rtol), *_causes(manifest, result, request, provenance)]
     return ReplayOutcome(verdict, located.id, metrics, reason, digest=result.digest)
 
 
-def _within(a: Mapping[str, Json], b: Mapping[str, Json], rtol: float) -> bool:
-    return a.keys() == b.keys() and all(
-        a[name] == b[name]
-        or (a[name] is not None and b[name] is not None and abs(a[name] - b[name]) <= rtol * max(abs(a[name]), 1e-300))
-        for name in a
-    )
-
-
-def _first_trade(recorded: Mapping[str, Any], result: Result) -> list[str]:
+def _first_trade(recorded: Mapping[str, Any], result: Result, rtol: float) -> list[str]:
     """Return a line about the first trade that differs, where both runs' trades are at hand."""
     name = "trades.parquet"
     if name not in recorded or name not in result.tables:
         return []
-    changes = match_trades(recorded[name], result.tables[name])
+    changes = match_trades(recorded[name], result.tables[name], rtol)
     first = next((row for row in changes.rows if row.kind != "same"), None)
     if first is None:
         return []

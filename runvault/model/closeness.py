@@ -18,7 +18,11 @@ ORDERS, EQUITY = "orders.parquet", "equity.parquet"
 
 
 def verdict(
-    old_tables: Tables, new_tables: Tables, old_metrics: Mapping[str, Number], new_metrics: Mapping[str, Number]
+    old_tables: Tables,
+    new_tables: Tables,
+    old_metrics: Mapping[str, Number],
+    new_metrics: Mapping[str, Number],
+    rtol: float = RTOL,
 ) -> Literal["close", "drift"]:
     """Tell rounding from another outcome.
 
@@ -28,33 +32,36 @@ def verdict(
         ``orders.parquet`` and ``equity.parquet`` of the run's own column, as far as they are at hand.
     old_metrics, new_metrics : mapping
         The manifests' metrics.
+    rtol : float
+        How near two values are that agree, as a fraction of the greater.
 
     Returns
     -------
     str
-        ``close`` where the orders are the same and every price, size, fee, equity value and metric agrees within 1e-9
-        relative; a metric other than money that is smaller than 1 within 1e-9 absolute. ``drift`` otherwise, and where
-        neither orders nor (for engines without orders) the equity of both are at hand: closeness must be shown.
+        ``close`` where the orders are the same and every price, size, fee, equity value and metric agrees within
+        `rtol`; a metric other than money that is smaller than 1 also within 1e-9 absolute. ``drift`` otherwise, and
+        where neither orders nor (for engines without orders) the equity of both are at hand: closeness must be shown.
     """
-    return "close" if _tables_agree(old_tables, new_tables) and _metrics_agree(old_metrics, new_metrics) else "drift"
+    agree = _tables_agree(old_tables, new_tables, rtol) and _metrics_agree(old_metrics, new_metrics, rtol)
+    return "close" if agree else "drift"
 
 
-def _tables_agree(old: Tables, new: Tables) -> bool:
+def _tables_agree(old: Tables, new: Tables, rtol: float) -> bool:
     if (ORDERS in old) != (ORDERS in new):
         return False
     shown = [name for name in (ORDERS, EQUITY) if name in old and name in new]
-    return bool(shown) and all(tables_agree(old[name], new[name]) for name in shown)
+    return bool(shown) and all(tables_agree(old[name], new[name], rtol) for name in shown)
 
 
-def tables_agree(a: Table, b: Table) -> bool:
-    """Return whether two tables have the same rows: floats within 1e-9 relative, all else equal.
+def tables_agree(a: Table, b: Table, rtol: float = RTOL) -> bool:
+    """Return whether two tables have the same rows: floats within `rtol` relative, all else equal.
 
     A `column` that is the same in all rows says only where the run stood among others, and is left out.
     """
     names = a.columns.keys() | b.columns.keys()
     if a.columns.keys() != b.columns.keys() or a.n_rows != b.n_rows:
         return False
-    return all(values_agree(a.columns[name], b.columns[name]) for name in names - _left_out(a, b))
+    return all(values_agree(a.columns[name], b.columns[name], rtol) for name in names - _left_out(a, b))
 
 
 def _left_out(a: Table, b: Table) -> set[str]:
@@ -67,27 +74,30 @@ def has_one_column(table: Table) -> bool:
     return columns is None or all(value == columns[0] for value in columns[1:])
 
 
-def values_agree(a: Array, b: Array) -> bool:
-    """Return whether two columns of equal length hold the same, floats within 1e-9 relative; NaN equals NaN."""
+def values_agree(a: Array, b: Array, rtol: float = RTOL) -> bool:
+    """Return whether two columns of equal length hold the same, floats within `rtol` relative; NaN equals NaN."""
     if a.dtype.kind == "f" and b.dtype.kind == "f":
-        return bool(np.isclose(a, b, rtol=RTOL, atol=0.0, equal_nan=True).all())
+        return bool(np.isclose(a, b, rtol=rtol, atol=0.0, equal_nan=True).all())
     if a.dtype.kind in "mM" and a.dtype.kind == b.dtype.kind:
         return bool(((a == b) | (np.isnat(a) & np.isnat(b))).all())
     return bool(np.all(a == b))
 
 
-def _metrics_agree(old: Mapping[str, Number], new: Mapping[str, Number]) -> bool:
+def _metrics_agree(old: Mapping[str, Number], new: Mapping[str, Number], rtol: float) -> bool:
     if old.keys() != new.keys():
         return False
     money = max(abs(old.get("start_value") or 0.0), 1.0)
-    return all(_agree(old[name], new[name], money if _is_money(name) else 1.0) for name in old)
+    return all(_agree(old[name], new[name], money if _is_money(name) else 1.0, rtol) for name in old)
 
 
-def _agree(a: Number, b: Number, scale: float) -> bool:
-    """Compare within 1e-9 of the greater, at least of `scale`: a profit near zero is a difference of accounts."""
+def _agree(a: Number, b: Number, scale: float, rtol: float) -> bool:
+    """Compare within `rtol` of the greater, and within 1e-9 of `scale`: a profit near zero is a difference of accounts.
+
+    A wider tolerance widens the first alone, since a tenth of an account says nothing about a profit near zero.
+    """
     if a is None or b is None or not (isfinite(a) and isfinite(b)):
         return a == b
-    return abs(a - b) <= RTOL * max(abs(a), abs(b), scale)
+    return abs(a - b) <= max(rtol * max(abs(a), abs(b)), min(rtol, RTOL) * scale)
 
 
 def _is_money(name: str) -> bool:

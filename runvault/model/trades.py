@@ -93,13 +93,15 @@ def _record(table: Table, row: int | None) -> dict[str, Any] | None:
     return None if row is None else {name: values[row] for name, values in table.columns.items()}
 
 
-def match_trades(a: Table, b: Table) -> TradeChanges:
+def match_trades(a: Table, b: Table, rtol: float = RTOL) -> TradeChanges:
     """Match the trades of two runs.
 
     Parameters
     ----------
     a, b : Table
         Rows of trades.parquet; open trades included.
+    rtol : float
+        Values that are as near as this, as a fraction of the second, are the same.
 
     Notes
     -----
@@ -120,7 +122,7 @@ def match_trades(a: Table, b: Table) -> TradeChanges:
     for row, key in reversed(list(enumerate(_keys(b, when, _columns_matter(a, b))))):
         waiting[key].append(row)
     partners = [waiting[key].pop() if waiting.get(key) else None for key in _keys(a, when, _columns_matter(a, b))]
-    differing = _differing_fields(a, b, partners, f"exit_{when}")
+    differing = _differing_fields(a, b, partners, f"exit_{when}", rtol)
     rows = [TradeChange(i, partner, differing.get(i, ())) for i, partner in enumerate(partners)]
     left = sorted(row for rows_left in waiting.values() for row in rows_left)
     return TradeChanges(a, b, (*rows, *(TradeChange(None, row) for row in left)))
@@ -144,21 +146,23 @@ def _plain(values: Array) -> list[Any]:
     return list((values.astype("datetime64[ns]").astype(np.int64) if values.dtype.kind == "M" else values).tolist())
 
 
-def _differing_fields(a: Table, b: Table, partners: list[int | None], exit_name: str) -> dict[int, tuple[str, ...]]:
+def _differing_fields(
+    a: Table, b: Table, partners: list[int | None], exit_name: str, rtol: float
+) -> dict[int, tuple[str, ...]]:
     """Return the names of the columns that differ, by row of `a`: a whole column at a time."""
     rows_a = np.array([i for i, partner in enumerate(partners) if partner is not None], dtype=np.int64)
     rows_b = np.array([partner for partner in partners if partner is not None], dtype=np.int64)
     found: dict[int, tuple[str, ...]] = {}
     for name in (exit_name, *COMPARED):
         if name in a.columns and name in b.columns:
-            for row in rows_a[_differs(a.columns[name][rows_a], b.columns[name][rows_b])].tolist():
+            for row in rows_a[_differs(a.columns[name][rows_a], b.columns[name][rows_b], rtol)].tolist():
                 found[row] = (*found.get(row, ()), name)
     return found
 
 
-def _differs(a: Array, b: Array) -> Array:
+def _differs(a: Array, b: Array, rtol: float) -> Array:
     if a.dtype.kind == "f" and b.dtype.kind == "f":
-        return ~np.isclose(a, b, rtol=RTOL, atol=0.0, equal_nan=True)
+        return ~np.isclose(a, b, rtol=rtol, atol=0.0, equal_nan=True)
     if a.dtype.kind == "M" and b.dtype.kind == "M":
         return np.asarray((a != b) & ~(np.isnat(a) & np.isnat(b)))
     return np.asarray(a != b, dtype=bool)

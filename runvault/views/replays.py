@@ -13,7 +13,7 @@ Json: TypeAlias = Any
 
 _MEANING = {
     "exact": "the archived numbers came out again, to the bit",
-    "close": "the same orders; values within rounding",
+    "close": "the same orders; values within the tolerance",
     "drift": "other numbers came out",
     "failed": "the recipe did not run",
     "changed": "a new run",

@@ -176,6 +176,22 @@ def test_drift_names_metrics_trade_and_cause(vault: rv.Vault, saved: rv.Saved, h
     assert vault.count() == 1
 
 
+def test_a_tolerance_forgives_values_but_no_other_orders(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
+    text = (here / "strategy.py").read_text()
+    (here / "strategy.py").write_text(text.replace("from_signals(close,", "from_signals(close * 1.0005,"))
+    git(here, "add", ".")
+    git(here, "commit", "--quiet", "--message", "strategy: dearer by five hundredths of a percent")
+    tight, wide = vault.replay(saved.run, at="HEAD"), vault.replay(saved.run, at="HEAD", rtol=0.01)
+    assert (tight.verdict, wide.verdict) == ("drift", "close")
+    assert any("first trade that differs" in line for line in tight.reason)
+    assert not any("first trade that differs" in line for line in wide.reason)
+    assert vault.replay(saved.run, at="HEAD", rtol=1e-5).verdict == "drift"
+
+    (here / "smoothing.py").write_text("def mean(close, bars):\n    return close.rolling(bars + 1).mean()\n")
+    git(here, "commit", "--quiet", "--all", "--message", "smoothing: one bar more")
+    assert program(["replay", saved.id, "--at", "HEAD", "--rtol", "1000"]) == 1  # no metric is that far, an order is
+
+
 def test_a_recipe_that_fails_says_so(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
     (here / "strategy.py").write_text("def backtest(prices, fast, slow, seed):\n    raise OSError('no feed')\n")
     git(here, "commit", "--quiet", "--all", "--message", "strategy: broken")

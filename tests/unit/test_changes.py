@@ -127,6 +127,26 @@ def test_rounding_and_drift(old, new, metrics, expected):
     assert verdict(old, new, METRICS, {**METRICS, **metrics}) == expected
 
 
+@pytest.mark.parametrize(
+    ("new", "metrics", "rtol", "expected"),
+    [
+        (bundle(orders(price=(10.0, 11.05)), equity()), {}, 0.01, "close"),
+        (bundle(orders(price=(10.0, 11.05)), equity()), {}, 0.001, "drift"),
+        (bundle(orders(), equity(value=(100.0, 101.0, 102.5))), {}, 0.01, "close"),
+        (bundle(orders(), equity(value=(100.0, 101.0, 102.5))), {}, 0.001, "drift"),
+        (bundle(orders(bar=(1, 6)), equity()), {}, 0.5, "drift"),  # another order, however near the numbers are
+        (bundle(orders(price=(10.0,), bar=(1,)), equity()), {}, 0.5, "drift"),
+        (bundle(orders(), equity()), {"total_return": 0.503}, 0.01, "close"),
+        (bundle(orders(), equity()), {"total_return": 0.503}, 0.001, "drift"),
+        (bundle(orders(), equity()), {"total_profit": 0.9}, 0.01, "drift"),  # a hundredth of the account, of no profit
+        (bundle(orders(), equity()), {"total_return": 0.5 + 1e-12}, 0.0, "drift"),
+    ],
+)
+def test_a_tolerance_is_about_all_values_of_the_same_orders(new, metrics, rtol, expected):
+    old = bundle(orders(), equity())
+    assert verdict(old, new, METRICS, {**METRICS, **metrics}, rtol) == expected
+
+
 def test_an_order_at_another_time_is_drift_in_a_real_index_too():
     def timed(day):
         return {"orders.parquet": Table({"time": np.array([day, "NaT"], dtype="datetime64[ns]")})}
