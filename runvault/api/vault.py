@@ -242,7 +242,8 @@ class Vault:
             ``force`` runs what is archived already, ``require_clean`` refuses uncommitted code, ``snapshot_all`` keeps
             all untracked files with the code, not only those that were imported; ``start``, ``end`` and ``interval``
             cut and resample the inputs that are time series, and ``series`` declares which are, in place of those whose
-            index or one column holds times: names, or a mapping of names to the column of their times.
+            index or one column holds times: names, or a mapping of names to the column of their times. Imported files
+            that look like credentials are never kept with the code, and refused unless ``allow`` names them.
 
         Returns
         -------

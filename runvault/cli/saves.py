@@ -32,7 +32,10 @@ def request_options(command: Command) -> Command:
         click.option("--note", default="", metavar="TEXT"),
         click.option("--no-portfolio", is_flag=True, help="Do not archive the engine's own dump beside the tables"),
         click.option(
-            "--allow", multiple=True, metavar="NAME", help="Archive a value whose name looks like a credential"
+            "--allow",
+            multiple=True,
+            metavar="NAME",
+            help="Archive a value whose name looks like a credential; run code in such a file",
         ),
     ]
     for option in reversed(options):

@@ -6,9 +6,9 @@ import inspect
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from runvault.engines import extract
@@ -27,6 +27,10 @@ class Ran:
     returned: Any
     result: Result
     duration_s: float
+
+    def with_warnings(self, warnings: Sequence[str]) -> Ran:
+        """Return the same with more for the manifest to say."""
+        return replace(self, result=replace(self.result, warnings=(*self.result.warnings, *warnings)))
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from runvault.archive.stores import Stores
+from runvault.errors import ConfigError
 from runvault.execution.entries import modules_in
 from runvault.stores.git.owncode import note_own_code
 from runvault.stores.git.repository import Repository
@@ -63,6 +65,24 @@ def _kept(code: Repository, archive: Repository, include: tuple[str, ...], every
         archive.git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(code.common_dir), f"{ref}:{ref}")
         note_own_code(archive, taken.commit)  # it ran here
     return taken
+
+
+def refuse_secret_code(taken: Snapshot, files: Iterable[str], allow: Collection[str]) -> None:
+    """Raise ConfigError where code that is run stayed out of its snapshot as a credential, unless `allow` names it.
+
+    Such a run could not be replayed, and nobody would notice before they want to.
+    """
+    secret = [path for path in taken.credentials if path in set(files) - set(allow)]
+    if secret:
+        what = f"{secret[0]!r} is run and looks like a credential: it is not kept, and no replay could find it"
+        words = " ".join(f"--allow {shlex.quote(path)}" for path in secret)
+        raise ConfigError(what, hint=f"read the secret from the environment, or say {words}, or allow=[…] in Python")
+
+
+def warnings_of(taken: Snapshot, files: Iterable[str]) -> list[str]:
+    """Return what a run's manifest says of code that was run and that its snapshot does not hold as it was."""
+    missed = sorted(set(files).intersection(taken.left_out))
+    return [f"{path} was run and is not kept with the code as it was: a replay will not find it" for path in missed]
 
 
 def forget_snapshots() -> None:

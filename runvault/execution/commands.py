@@ -15,7 +15,7 @@ from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError, ReplayError
 from runvault.execution.calls import Ran, as_result
-from runvault.execution.code import blob_of, code_member, new_snapshot
+from runvault.execution.code import blob_of, code_member, new_snapshot, refuse_secret_code, warnings_of
 from runvault.execution.known import find_known
 from runvault.execution.pipelines import current_stage
 from runvault.execution.programs import filled, read_result, run_program
@@ -70,6 +70,7 @@ def run_command(
     apart = {result, *(path.resolve() for path in request.data.values())}
     taken, files = _code(stores, command, apart, root, every_untracked=request.snapshot_all)
     refuse_dirty(taken, required=request.require_clean)
+    refuse_secret_code(taken, files, request.allow)
     recipe = Recipe(
         kind=COMMAND,
         inputs={name: input_of(stores, path, root) for name, path in request.data.items()},
@@ -85,7 +86,7 @@ def run_command(
         if known is not None:
             return RunOutcome(annotate_known(stores, known, save, provide()), left_out=taken.left_out)
     values = {"seed": request.seed, "result": str(result), **_paths(request.data), **settings, **params}
-    ran = _run(filled(command, values), result, shlex.join(command))
+    ran = _run(filled(command, values), result, shlex.join(command)).with_warnings(warnings_of(taken, files))
     provenance = replace(provide(), code=code_member(taken))
     saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance)
     return RunOutcome(saved, ran, taken.left_out)

@@ -17,7 +17,14 @@ from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError, ReplayError, VaultNotFoundError
 from runvault.execution.calls import Call, Ran, bind, name_of
-from runvault.execution.code import code_member, forget_snapshots, imported_files, snapshot
+from runvault.execution.code import (
+    code_member,
+    forget_snapshots,
+    imported_files,
+    refuse_secret_code,
+    snapshot,
+    warnings_of,
+)
 from runvault.execution.entries import forget_modules, load_entry
 from runvault.execution.known import find_known
 from runvault.execution.pipelines import current_stage
@@ -117,7 +124,8 @@ def run_entry(stores: Stores, entry: str, request: RunRequest, provide: Provide)
     ReplayError
         The entry cannot be imported or called, or returns no result.
     ConfigError
-        The entry does not take what was said; or the code has uncommitted changes and `require_clean` was said.
+        The entry does not take what was said; or the code has uncommitted changes and `require_clean` was said, or
+        imports a file that looks like a credential and `allow` does not name it.
     """
     root = work_tree_of(stores)
     forget_modules(root)
@@ -166,14 +174,18 @@ def run_function(
             if known is not None:
                 return RunOutcome(annotate_known(stores, known, save, provide()))
         keep = partial(snapshot, stores, every_untracked=request.snapshot_all)
-        taken = keep(imported_files(root))
+        files = imported_files(root)
+        taken = keep(files)
         refuse_dirty(taken, required=request.require_clean)
+        if recipe is not None:
+            refuse_secret_code(taken, files, request.allow)
         ran = call.run()
         if recipe is not None:
             files = imported_files(root)
             if files.keys() - recipe.files.keys():  # imported while it ran
                 taken = keep(files)
             save = replace(save, recipe=replace(recipe, files=files).to_dict())
+            ran = ran.with_warnings(warnings_of(taken, files))
         provenance = replace(provide(), code=code_member(taken))
         saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance)
         return RunOutcome(saved, ran, taken.left_out)

@@ -30,7 +30,7 @@ from runvault.archive.sweeping import save_sweep
 from runvault.engines.result import Result, Sweep
 from runvault.errors import ConfigError, ReplayError
 from runvault.execution.calls import Call, bind, name_of
-from runvault.execution.code import code_member, forget_snapshots, snapshot
+from runvault.execution.code import code_member, forget_snapshots, refuse_secret_code, snapshot, warnings_of
 from runvault.execution.entries import forget_modules, load_entry
 from runvault.execution.executors import Workers, cpus, open_workers
 from runvault.execution.grids import Combination, Combinations, check_grid, in_batches
@@ -141,6 +141,7 @@ def run_sweep(stores: Stores, entry: str, request: SweepRequest, provide: Provid
     if todo:
         taken = snapshot(stores, plan.recipe.files, every_untracked=request.run.snapshot_all)
         refuse_dirty(taken, required=request.run.require_clean)
+        refuse_secret_code(taken, plan.recipe.files, request.run.allow)
         outcome.left_out = taken.left_out
         _compute(plan, todo, _Archive(plan, outcome, taken, provide), watch)
     return outcome
@@ -349,10 +350,13 @@ class _Archive:
             self.since = time.monotonic()
         save = self._request(answer)
         self.outcome.computed += len(chunk)
+        more = warnings_of(self.taken, self.recipe.files)
         if answer.sweep is not None:
-            self.sweeps.append((answer.sweep, save))
+            columns = [replace(each, warnings=(*each.warnings, *more)) for each in answer.sweep.columns]
+            self.sweeps.append((replace(answer.sweep, columns=columns), save))
         elif answer.result is not None:
-            self.results.append((answer.result, replace(save, params=self.plan.params_of(chunk[0]))))
+            result = replace(answer.result, warnings=(*answer.result.warnings, *more))
+            self.results.append((result, replace(save, params=self.plan.params_of(chunk[0]))))
             self.bytes += _size(answer.result)
 
     def flush(self) -> None:

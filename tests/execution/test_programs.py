@@ -226,6 +226,20 @@ def test_a_command_finds_all_untracked_files_again_where_that_was_said(project: 
     assert vault.replay(whole.id).verdict == "exact"
 
 
+def test_a_script_that_stays_out_as_a_credential_is_refused_unless_it_is_allowed(project: Path) -> None:
+    script = (project / "sma.py").read_text()
+    (project / "feed.py").write_text(f"TOKEN = 'ghp_{'a1B2' * 9}'\n{script}")
+    command = [sys.executable, "feed.py", "{fast}", "out.pkl"]
+    vault = rv.open(project)
+    with pytest.raises(ConfigError, match=r"feed\.py"):
+        vault.run_command(command, "out.pkl", params={"fast": 3})
+    assert times_run(project) == 0
+
+    saved = vault.run_command(command, "out.pkl", params={"fast": 3}, allow=["feed.py"])
+
+    assert [text for text in saved.run.manifest["warnings"] if "feed.py was run and is not kept" in text]
+
+
 def test_what_is_no_portfolio_is_refused(project: Path) -> None:
     code = "import pickle, pathlib; pathlib.Path('out.pkl').write_bytes(pickle.dumps({'a': 1}))"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -217,3 +219,61 @@ def test_a_sweep_keeps_all_untracked_files_where_that_is_said(vault: rv.Vault, h
     commit = vault.get(swept.ids[0]).manifest["code"]["commit"]
     assert swept.left_out == ()
     assert "rules.txt" in git(here, "ls-tree", "--name-only", commit).split()
+
+
+TOKEN = "ghp_" + "a1B2" * 9
+LATE = """
+import vectorbt as vbt
+
+
+def hold(prices, n: int = 1):
+    import feed
+
+    return vbt.Portfolio.from_holding(prices.set_index("date")["close"], freq="1D")
+"""
+
+
+@pytest.fixture
+def secret(here: Path) -> Iterator[Path]:
+    """Return a module that holds a token, and that `early.py` imports at once, `late.py` while it runs."""
+    (here / "feed.py").write_text(f"TOKEN = {TOKEN!r}\n")
+    (here / "late.py").write_text(LATE)
+    (here / "early.py").write_text("import feed\n" + LATE.replace("    import feed\n\n", ""))
+    yield here / "feed.py"
+    for name in ("feed", "early", "late"):
+        sys.modules.pop(name, None)
+
+
+def test_code_that_stays_out_as_a_credential_is_refused_unless_it_is_allowed(
+    vault: rv.Vault, here: Path, secret: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from runvault.cli.main import run as program
+
+    args = ["run", "early.py:hold", "--data", "prices=data/prices.csv"]
+    assert program(args) == 13
+    said = capsys.readouterr().err
+    assert "error: 'feed.py' is run and looks like a credential" in said
+    assert "--allow feed.py" in said
+    with pytest.raises(rv.ConfigError, match=r"feed\.py"):
+        vault.sweep("early.py:hold", {"n": [1]}, data=DATA, executor="serial")
+    assert vault.count() == 0
+
+    assert program([*args, "--allow", "feed.py"]) == 0
+    run_ = vault.get("latest")
+    assert [text for text in run_.manifest["warnings"] if "feed.py was run and is not kept" in text]
+    assert "feed.py" not in git(here, "ls-tree", "--name-only", run_.manifest["code"]["commit"]).split()
+    secret.write_text("TOKEN = None\n")
+    assert run(vault, "early.py:hold", params={}, strategy="clean").left_out.count("feed.py") == 0
+
+
+def test_what_is_imported_late_or_ignored_by_git_is_archived_with_a_warning(
+    vault: rv.Vault, here: Path, secret: Path
+) -> None:
+    late = run(vault, "late.py:hold", params={})
+    assert [text for text in late.run.manifest["warnings"] if "feed.py was run and is not kept" in text]
+
+    secret.write_text("VERSION = 1\n")
+    (here / ".gitignore").write_text("feed.py\n")
+    ignored = run(vault, "early.py:hold", params={}, strategy="ignored")
+    assert [text for text in ignored.run.manifest["warnings"] if "feed.py was run and is not kept" in text]
+    assert run(vault).run.manifest["warnings"] == []

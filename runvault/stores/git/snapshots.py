@@ -69,6 +69,8 @@ class Snapshot:
         Paths from the root of the working tree, sorted: credentials that would have gone in, changed files that are
         hidden from git, untracked files that did not go in, and files asked for that `.gitignore` ignores. A nested
         repository ends in ``/``.
+    credentials : tuple of str
+        Those of `left_out` that look like credentials, or are encrypted in Git.
     """
 
     commit: str
@@ -76,6 +78,7 @@ class Snapshot:
     branch: str | None
     dirty: bool
     left_out: tuple[str, ...]
+    credentials: tuple[str, ...] = ()
 
 
 def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_untracked: bool = False) -> Snapshot:
@@ -116,7 +119,8 @@ def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_
     missed = set(state.untracked) - set(taken) | maker.left_out | tracked
     missed |= _not_stored(repository, commit, wanted - set(state.untracked) - missed)
     dirty = commit != state.head or bool(tracked)
-    return Snapshot(commit, state.head or "", state.branch, dirty, tuple(sorted(missed)))
+    secret = sorted(path for path in maker.left_out if not path.endswith("/"))
+    return Snapshot(commit, state.head or "", state.branch, dirty, tuple(sorted(missed)), tuple(secret))
 
 
 def _keep(repository: Repository, commit: str) -> None:
