@@ -14,8 +14,8 @@ from benchmarks.commands import RUNVAULT
 from benchmarks.figures import Figure, Target
 from benchmarks.forge import Template, forge_archive
 from benchmarks.measure import median_processes
-from runvault.execution.code import blob_of
 from runvault.execution.recipe import FUNCTION, Input, Recipe
+from runvault.stores.git.code import blob_of_file
 
 LIMITS = {10_000: 1.0}
 
@@ -46,7 +46,7 @@ def _archive(bench: Bench, size: int) -> Path:
         kind=FUNCTION,
         entry="strategy.py:backtest",
         inputs={"prices": Input("prices.csv", md5, f"{md5}.csv")},
-        files={"strategy.py": blob_of(path / "strategy.py") or ""},
+        files={"strategy.py": blob_of_file(path / "strategy.py") or ""},
     )
     vault.remove(saved.id)
     forge_archive(path, size, replace(template, manifest={**template.manifest, "recipe": recipe.to_dict()}))

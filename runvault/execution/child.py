@@ -19,13 +19,14 @@ from typing import Any, TypeAlias
 
 from runvault.errors import ReplayError, RunvaultError
 from runvault.execution.calls import Ran, arguments_of, as_result, bind, takes_setting
-from runvault.execution.code import blob_of, imported_files
+from runvault.execution.code import imported_files
 from runvault.execution.entries import is_defined_in, load_entry
 from runvault.execution.parcels import write_parcel
 from runvault.execution.programs import filled, read_result, run_program
 from runvault.execution.recipe import COMMAND, SERIES
 from runvault.execution.series import Span, cut_inputs, read_input, series_in
 from runvault.execution.workers import as_arrays
+from runvault.stores.git.code import blob_of_file
 
 Json: TypeAlias = Any
 
@@ -92,7 +93,7 @@ def _ran_command(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]
     duration_s = time.perf_counter() - started
     _use_backend(job["backend"])
     returned = read_result(result, job["result"])
-    files = {path: blob for path in job["files"] if (blob := blob_of(root / path)) is not None}
+    files = {path: blob for path in job["files"] if (blob := blob_of_file(root / path)) is not None}
     ran = Ran(returned, as_result(returned, job["command"][0]), duration_s)
     return ran, {"files": files, "params": job["params"]}
 

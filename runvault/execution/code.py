@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import shlex
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, TypeAlias
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError
 from runvault.execution.entries import modules_in
+from runvault.stores.git.code import blob_of_file
 from runvault.stores.git.owncode import note_own_code
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.snapshots import Snapshot, take_snapshot
@@ -23,21 +23,12 @@ def imported_files(root: Path) -> dict[str, str]:
     """Return the repository's files that this process has imported, by path from its root, with their blob ids."""
     root = root.resolve()
     paths = sorted({path for _, path in modules_in(root)})
-    return {path.relative_to(root).as_posix(): blob for path in paths if (blob := blob_of(path)) is not None}
-
-
-def blob_of(path: Path) -> str | None:
-    """Return the id that git gives to a file's content as it is, None where there is no such file."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    return {path.relative_to(root).as_posix(): blob for path in paths if (blob := blob_of_file(path)) is not None}
 
 
 def same_files(root: Path, files: Mapping[str, str]) -> bool:
     """Return whether files still hold what was recorded of them."""
-    return all(blob_of(root / path) == blob for path, blob in files.items())
+    return all(blob_of_file(root / path) == blob for path, blob in files.items())
 
 
 def snapshot(stores: Stores, include: Iterable[str], *, every_untracked: bool = False) -> Snapshot:

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 
 from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
-from runvault.errors import ConfigError, ReplayError
+from runvault.errors import ConfigError
 from runvault.execution.calls import Ran, as_result
-from runvault.execution.code import blob_of, code_member, new_snapshot, refuse_secret_code, warnings_of
+from runvault.execution.code import code_member, new_snapshot, refuse_secret_code, warnings_of
 from runvault.execution.known import find_known
 from runvault.execution.pipelines import current_stage
 from runvault.execution.programs import filled, read_result, run_program
@@ -25,13 +25,14 @@ from runvault.execution.run import (
     RunOutcome,
     RunRequest,
     annotate_known,
+    in_repository,
     input_of,
     path_from_root,
     refuse_dirty,
     work_tree_of,
 )
 from runvault.model.canonical import normalise, refuse_credentials
-from runvault.stores.git.code import untracked_files
+from runvault.stores.git.code import blob_of_file, untracked_files
 from runvault.stores.git.snapshots import Snapshot
 
 Json: TypeAlias = Any
@@ -62,7 +63,7 @@ def run_command(
         What was said has no canonical form, or cannot be said of a command.
     """
     root = work_tree_of(stores)
-    result = _inside(result, root)
+    result = in_repository(result, root)
     _check(command, result, request)
     params = {**normalise(dict(request.params), "params"), WORDS: list(command)}
     settings = normalise(dict(request.settings), "settings")
@@ -77,7 +78,7 @@ def run_command(
         files=files,
         command=tuple(command),
         result=path_from_root(result, root),
-        folder=path_from_root(_inside(Path.cwd(), root), root),
+        folder=path_from_root(in_repository(Path.cwd(), root), root),
         stage=current_stage(root),
     )
     save = request.to_save(request.strategy or _name(command, root), params, settings, recipe)
@@ -115,13 +116,6 @@ def _check(command: Sequence[str], result: Path, request: RunRequest) -> None:
         raise ConfigError(f"{str(result)!r} is a folder, no place for a result")
 
 
-def _inside(path: Path, root: Path) -> Path:
-    path = path.resolve()
-    if not path.is_relative_to(root):
-        raise ReplayError(f"{str(path)!r} is not in the repository {str(root)!r}: nobody could run it again")
-    return path
-
-
 def _code(
     stores: Stores, command: Sequence[str], apart: Collection[Path], root: Path, *, every_untracked: bool
 ) -> tuple[Snapshot, dict[str, str]]:
@@ -137,7 +131,7 @@ def _code(
         if _is_source(path, root) and path.resolve() not in apart
     ]
     taken = new_snapshot(stores, {*untracked, *named}, every_untracked=every_untracked)
-    return taken, {path: blob for path in named if (blob := blob_of(root / path)) is not None}
+    return taken, {path: blob for path in named if (blob := blob_of_file(root / path)) is not None}
 
 
 def _is_source(path: Path, root: Path) -> bool:

@@ -11,11 +11,11 @@ from runvault.archive.reading import read_manifests
 from runvault.archive.request import SaveRequest
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError, RunvaultError
-from runvault.execution.code import blob_of
 from runvault.execution.recipe import Recipe
 from runvault.model.canonical import config_hash
 from runvault.model.ids import RunId
 from runvault.model.query import Selection
+from runvault.stores.git.code import blob_of_file
 
 Json: TypeAlias = Any
 
@@ -94,7 +94,7 @@ class KnownRuns:
 
     def _is_now(self, files: Mapping[str, str]) -> bool:
         for path in files.keys() - self._blobs.keys():
-            self._blobs[path] = blob_of(self._root / path)
+            self._blobs[path] = blob_of_file(self._root / path)
         return all(self._blobs[path] == blob for path, blob in files.items())
 
 

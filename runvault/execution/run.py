@@ -226,12 +226,17 @@ def from_root(entry: str, root: Path) -> str:
     if not colon or not file.endswith(".py"):
         return entry
     for base in (Path.cwd(), root):
-        path = (base / file).resolve()
-        if path.is_file():
-            if not path.is_relative_to(root):
-                raise ReplayError(f"{str(path)!r} is not in the repository {str(root)!r}: nobody could run it again")
-            return f"{path.relative_to(root).as_posix()}:{function}"
+        if (base / file).is_file():
+            return f"{in_repository(base / file, root).relative_to(root).as_posix()}:{function}"
     return entry
+
+
+def in_repository(path: Path, root: Path) -> Path:
+    """Return a path without links; ReplayError where it leads out of the repository."""
+    path = path.resolve()
+    if not path.is_relative_to(root):
+        raise ReplayError(f"{str(path)!r} is not in the repository {str(root)!r}: nobody could run it again")
+    return path
 
 
 def path_from_root(path: Path, root: Path) -> str:

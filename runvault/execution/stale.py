@@ -12,8 +12,8 @@ import orjson
 
 from runvault.archive.stores import Stores
 from runvault.errors import VaultNotFoundError
-from runvault.execution.code import blob_of
 from runvault.model.query import Selection
+from runvault.stores.git.code import blob_of_file
 
 Json: TypeAlias = Any
 
@@ -114,7 +114,7 @@ class _Now:
         """Return a file's blob id; None for what is no file of the repository: others may have written the recipe."""
         pure, place = PurePosixPath(path), self._root / path
         outside = pure.is_absolute() or ".." in pure.parts
-        return None if outside or not place.is_file() else blob_of(place)
+        return None if outside or not place.is_file() else blob_of_file(place)
 
     def _hashed_data(self, path: str, is_folder: bool) -> str | None:
         """Return the MD5 of an input; None where it is not there, cannot be read, or is a folder now and was a file."""

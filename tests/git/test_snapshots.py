@@ -11,7 +11,7 @@ from machine import git
 from support import archive_in
 
 from runvault.errors import ConfigError, ReplayError
-from runvault.stores.git.code import blob_at, blobs_now, code_present, describe_code
+from runvault.stores.git.code import blob_at, blob_of_file, code_present, describe_code
 from runvault.stores.git.owncode import is_own_code
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.secrets import holds_credential
@@ -348,7 +348,7 @@ def test_any_name_goes_in(repo: Path) -> None:
     assert len(raw) == len(ODD) + 1
     blobs = blob_at(Repository.find(repo), made.commit, ODD)
     assert set(blobs) == set(ODD)
-    assert blobs == blobs_now(Repository.find(repo), ODD)
+    assert blobs == {name: blob_of_file(repo / name) for name in ODD}
 
 
 def test_a_submodule_stays_at_the_commit_of_the_index(repo: Path, tmp_path: Path) -> None:
@@ -406,7 +406,7 @@ def test_own_code_is_what_a_local_branch_holds_or_was_run_here(repo: Path, tmp_p
     assert is_own_code(repository, theirs)
 
 
-def test_blobs_now_are_those_a_snapshot_holds(repo: Path) -> None:
+def test_the_blobs_of_a_snapshot_are_those_of_the_files(repo: Path) -> None:
     (repo / ".gitattributes").write_text("*.crlf text eol=crlf\n")
     (repo / "same.crlf").write_bytes(b"a\r\n")
     (repo / "changed.crlf").write_bytes(b"a\r\n")
@@ -418,9 +418,11 @@ def test_blobs_now_are_those_a_snapshot_holds(repo: Path) -> None:
     paths = ["same.crlf", "changed.crlf", "new.py", "link", "strategy.py", "missing.py"]
     repository = Repository.find(repo)
     made = snapshot(repo, *paths)
-    now = blobs_now(repository, paths)
-    assert set(now) == set(paths) - {"missing.py"}
-    assert blob_at(repository, made.commit, [*paths, "../x", "./new.py"]) == now
+    found = blob_at(repository, made.commit, [*paths, "../x", "./new.py"])
+    assert set(found) == set(paths) - {"missing.py"}
+    assert found.pop("same.crlf") == git(repo, "rev-parse", "HEAD:same.crlf").strip()  # unchanged: the text with LF
+    assert found == {path: blob_of_file(repo / path) for path in found}
+    assert [blob_of_file(repo / path) for path in ("missing.py", ".")] == [None, None]
     assert blob_at(repository, "0" * 40, paths) == {}
 
 
@@ -450,7 +452,7 @@ def test_a_sha256_repository_works(tmp_path: Path) -> None:
     made = snapshot(tmp_path)
     assert set(listed(tmp_path, made.commit)) == {"a.py"}
     repository = Repository.find(tmp_path)
-    assert blobs_now(repository, ["a.py", "b.py"]) == blob_at(repository, made.commit, ["a.py", "b.py"])
+    assert blob_at(repository, made.commit, ["a.py", "b.py"]) == {"a.py": blob_of_file(tmp_path / "a.py", "sha256")}
 
 
 def test_quoted_names_everything_on_one_line() -> None:

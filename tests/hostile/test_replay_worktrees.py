@@ -15,7 +15,7 @@ import pytest
 from machine import git
 
 from runvault.errors import ReplayError
-from runvault.stores.git.code import blob_at, blobs_now, describe_code
+from runvault.stores.git.code import blob_at, blob_of_file, describe_code
 from runvault.stores.git.owncode import is_own_code
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.snapshots import take_snapshot
@@ -133,7 +133,7 @@ def test_a_snapshot_runs_no_hook(repo: Path, hostile: str, sentinel: Path) -> No
     (repo / "a.d").write_text("changed\n")
     made = take_snapshot(Repository.find(repo), every_untracked=True)
     assert made.base == hostile != made.commit
-    assert blobs_now(Repository.find(repo), ["a.d"]) == blob_at(Repository.find(repo), made.commit, ["a.d"])
+    assert blob_at(Repository.find(repo), made.commit, ["a.d"]) == {"a.d": blob_of_file(repo / "a.d")}
     assert not sentinel.exists()
 
 
@@ -360,7 +360,10 @@ def test_snapshots_and_worktrees_leave_the_checkout_as_it_was(
     before = fingerprint(tmp_path, ours)
     repository = Repository.find(place)
     made = take_snapshot(repository, ["untracked.py", "strategy.py"])
-    assert blob_at(repository, made.commit, ["strategy.py"]) == blobs_now(repository, ["strategy.py"])
+    assert repository.work_tree is not None
+    assert blob_at(repository, made.commit, ["strategy.py"]) == {
+        "strategy.py": blob_of_file(repository.work_tree / "strategy.py")
+    }
     assert is_own_code(repository, made.commit)
     assert describe_code(repository, made.commit)
     with temporary_worktree(repository, made.commit) as code:

@@ -154,8 +154,8 @@ def test_each_path_is_hashed_once_whatever_the_number_of_runs(
     for number in range(3):
         ran(vault, repo, 0.1 + number)
     hashed: list[Path] = []
-    blob_of, name_of = stale.blob_of, ObjectStore.name_of
-    monkeypatch.setattr(stale, "blob_of", lambda path: hashed.append(path) or blob_of(path))
+    blob_of, name_of = stale.blob_of_file, ObjectStore.name_of
+    monkeypatch.setattr(stale, "blob_of_file", lambda path: hashed.append(path) or blob_of(path))
     monkeypatch.setattr(ObjectStore, "name_of", lambda self, path: hashed.append(path) or name_of(self, path))
 
     assert document(vault) == []

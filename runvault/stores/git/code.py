@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
-from runvault.errors import ReplayError, RunvaultError
+from runvault.errors import ReplayError
 from runvault.stores.git.programs import run_git
 from runvault.stores.git.repository import Repository
 
@@ -82,34 +82,6 @@ def _listed(repository: Repository, commit: str, paths: list[str]) -> dict[str, 
     return {path: meta.split(" ")[2] for meta, path in entries if meta.split(" ")[1] == "blob"}
 
 
-def blobs_now(repository: Repository, paths: Iterable[str]) -> dict[str, str]:
-    """Return the blob that a snapshot would hold for each of `paths`, with one process; missing files are left out.
-
-    That is the blob in the index where git calls the file unchanged, else the blob of its very bytes. Nothing is
-    stored. A credential has the blob of its bytes too, though a snapshot leaves it out: it may have changed.
-    """
-    root = repository.work_tree
-    asked = [path for path in paths if root and os.path.lexists(root / path)]
-    if root is None or not asked:
-        return {}
-    args = ["-c", "core.fsmonitor=false", "ls-files", "-z", "-t", "--stage", "--cached", "--modified"]
-    done = run_git(args, cwd=root, keep_place=True)
-    indexed: dict[str, str] = {}
-    changed: set[str] = set()
-    for entry in done.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]:
-        meta, path = entry.split("\t", 1)
-        tag, _, blob, number = meta.split(" ")
-        if tag == "C" or number != "0":
-            changed.add(path)
-        indexed[path] = blob
-    found = {path: indexed[path] for path in asked if path in indexed and path not in changed}
-    for path in asked:
-        own = blob_of_file(repository, root / path) if path not in found else None
-        if own:
-            found[path] = own
-    return found
-
-
 def describe_code(repository: Repository, commit: str) -> str:
     """Return author, date, subject and diffstat of a commit, for a person who decides whether to run it.
 
@@ -131,9 +103,12 @@ def describe_code(repository: Repository, commit: str) -> str:
     return _visible(said.decode("utf-8", "replace").rstrip("\n"))
 
 
-def blob_of_file(repository: Repository, path: Path) -> str | None:
-    """Return the id that git would give to the bytes of a file, or to the target of a link."""
-    digest = hashlib.new(repository.object_format, usedforsecurity=False)
+def blob_of_file(path: Path, object_format: str = "sha1") -> str | None:
+    """Return the id that git gives to the bytes of a file, or to the target of a link.
+
+    None for what is not there, cannot be read, or is neither.
+    """
+    digest = hashlib.new(object_format, usedforsecurity=False)
     try:
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode):
@@ -146,10 +121,8 @@ def blob_of_file(repository: Repository, path: Path) -> str | None:
                     digest.update(block)
         else:
             return None
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return None
-    except OSError as error:
-        raise RunvaultError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
     return digest.hexdigest()
 
 

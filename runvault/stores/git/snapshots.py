@@ -179,7 +179,8 @@ def _hidden(repository: Repository, work_tree: Path) -> set[str]:
     entries = listed.decode("utf-8", "surrogateescape").split("\0")[:-1]
     marked = (entry.split("\t", 1) for entry in entries if entry[0].islower() or entry[0] == "S")
     blobs = {path: meta.split(" ")[2] for meta, path in marked if meta.split(" ")[1] != GITLINK}
-    return {path for path, blob in blobs.items() if blob_of_file(repository, work_tree / path) not in (None, blob)}
+    own = {path: blob_of_file(work_tree / path, repository.object_format) for path in blobs}
+    return {path for path, blob in blobs.items() if own[path] not in (None, blob)}
 
 
 def _parse_change(field: str) -> Iterator[_Change]:
