@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,8 +13,9 @@ import pytest
 from machine import git
 from support import archive_in
 
-from runvault.errors import ConfigError, ReplayError
+from runvault.errors import BusyError, ConfigError, ReplayError, RunvaultError
 from runvault.stores.git.code import blob_at, blob_of_file, code_present, describe_code
+from runvault.stores.git.coderefs import keep_code
 from runvault.stores.git.owncode import is_own_code
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.secrets import holds_credential
@@ -274,6 +278,68 @@ def test_a_packed_ref_is_there_too(repo: Path) -> None:
     first = snapshot(repo)
     git(repo, "pack-refs", "--all")
     assert snapshot(repo) == first
+
+
+KILLED_GIT = """#!/bin/sh
+case " $* " in
+*" update-ref "*) for last; do :; done; mkdir -p "{refs}"; printf "$last" > "{refs}/$last.lock"; kill -9 $$ ;;
+esac
+exec {git} "$@"
+"""
+
+
+def test_a_killed_git_blocks_no_later_snapshot(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refs = repo / ".git" / "refs" / "runvault" / "code"
+    shim = tmp_path / "bin" / "git"
+    shim.parent.mkdir()
+    shim.write_text(KILLED_GIT.format(refs=refs, git=shutil.which("git")))
+    shim.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
+        with pytest.raises(RunvaultError, match="update-ref"):
+            take_snapshot(Repository.find(repo))
+    assert [path.suffix for path in refs.iterdir()] == [".lock"]
+
+    made = take_snapshot(Repository.find(repo))
+
+    assert [path.name for path in refs.iterdir()] == [made.commit]
+    assert not (Repository.find(repo).state_dir / "ref-update.json").exists()
+
+
+@pytest.mark.parametrize("content", ["", "half", "whole"])
+def test_the_lock_of_a_writer_that_was_killed_is_removed(repo: Path, content: str) -> None:
+    repository = Repository.find(repo)
+    head = git(repo, "rev-parse", "HEAD").strip()
+    ref = f"refs/runvault/code/{head}"
+    repository.state_dir.mkdir(parents=True)
+    (repository.state_dir / "ref-update.json").write_text(json.dumps({"ref": ref, "old": None, "new": head}))
+    lock = repo / ".git" / f"{ref}.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text({"": "", "half": head[:9], "whole": f"{head}\n"}[content])
+
+    assert take_snapshot(repository).commit == head
+
+    assert not lock.exists()
+    assert git(repo, "rev-parse", ref).strip() == head
+
+
+def test_the_lock_of_another_program_on_a_code_ref_is_waited_for_and_left(repo: Path) -> None:
+    repository = Repository.find(repo)
+    head = git(repo, "rev-parse", "HEAD").strip()
+    lock = repo / ".git" / "refs" / "runvault" / "code" / f"{head}.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+
+    with pytest.raises(BusyError, match="no process was seen to have it open") as raised:
+        keep_code(repository, head, timeout_s=0.2)
+
+    assert str(lock) in str(raised.value.hint)
+    assert lock.exists()
+    release = threading.Timer(0.3, lock.unlink)
+    release.start()
+    keep_code(repository, head)
+    release.join()
+    assert git(repo, "for-each-ref", "refs/runvault/code").count("\n") == 1
 
 
 def test_before_the_first_commit_a_snapshot_has_no_parent(tmp_path: Path) -> None:

@@ -141,10 +141,10 @@ class Branch:
                         sync_folder(folder)
 
 
-def busy(lock: Path) -> BusyError:
-    """Return the error for a branch that others keep locked, with the evidence."""
+def busy(lock: Path, what: str = "the archive branch") -> BusyError:
+    """Return the error for a branch, or another ref, that others keep locked, with the evidence."""
     return BusyError(
-        f"the archive branch is locked by another program: {describe_lock(lock)}",
+        f"{what} is locked by another program: {describe_lock(lock)}",
         f"if no git program is running here, remove {str(lock)!r}",
     )
 

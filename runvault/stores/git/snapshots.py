@@ -33,12 +33,11 @@ from pathlib import Path
 
 from runvault.errors import ConfigError, ReplayError
 from runvault.stores.git.code import blob_at, blob_of_file
+from runvault.stores.git.coderefs import keep_code
 from runvault.stores.git.owncode import note_own_code
 from runvault.stores.git.programs import DURABLE, run_git
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.secrets import SCANNED_BYTES, encrypts, holds_credential, named_as_credential
-
-CODE_REFS = "refs/runvault/code"
 
 GITLINK = "160000"
 _LINK = "120000"
@@ -112,7 +111,7 @@ def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_
     with tempfile.TemporaryDirectory(prefix="runvault-snapshot-") as folder:
         maker = _Maker(repository, repository.work_tree, Path(folder))
         commit = maker.commit([*state.changes, *(_Change(path, "", None) for path in taken)], state.head)
-    _keep(repository, commit)
+    keep_code(repository, commit)
     note_own_code(repository, commit)
     tracked = maker.left_out.intersection(change.path for change in state.changes)
     tracked |= _hidden(repository, repository.work_tree)
@@ -121,17 +120,6 @@ def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_
     dirty = commit != state.head or bool(tracked)
     secret = sorted(path for path in maker.left_out if not path.endswith("/"))
     return Snapshot(commit, state.head or "", state.branch, dirty, tuple(sorted(missed)), tuple(secret))
-
-
-def _keep(repository: Repository, commit: str) -> None:
-    """Make the ref that keeps a commit, unless it is there: a sweep asks for the same one again and again."""
-    ref = f"{CODE_REFS}/{commit}"
-    try:
-        if (repository.common_dir / ref).read_bytes().strip() == commit.encode("ascii"):
-            return
-    except OSError:
-        pass  # packed, a reftable, or missing: git knows
-    repository.git(*DURABLE, "-c", "core.logAllRefUpdates=false", "update-ref", ref, commit)
 
 
 @dataclass(frozen=True)
