@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,13 +58,26 @@ def modules_in(root: Path) -> Iterator[tuple[str, Path]]:
 
     Left out are installed packages (a virtual environment may lie in the repository) and runvault itself.
     """
-    root = root.resolve()
+    inside = os.path.join(root.resolve(), "")  # noqa: PTH118 - pathlib drops the separator at the end
     for name, module in list(sys.modules.items()):
-        path = _source_of(module)
-        if path is None or name.partition(".")[0] == "runvault" or not path.is_relative_to(root):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or not file.endswith(".py") or name.partition(".")[0] == "runvault":
             continue
-        if not {"site-packages", "dist-packages"}.intersection(path.parts):
-            yield name, path
+        path = _real_path(file)
+        if path.startswith(inside) and not {"site-packages", "dist-packages"}.intersection(Path(path).parts):
+            yield name, Path(path)
+
+
+@cache
+def _real_path(file: str) -> str:
+    """Return where a module's source really lies; kept, since vectorbt alone brings 1,500 modules."""
+    path = Path(file)
+    return str(path.resolve() if path.is_symlink() else _real_folder(path.parent) / path.name)
+
+
+@cache
+def _real_folder(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def entry_of(function: Callable[..., Any], root: Path) -> str | None:
