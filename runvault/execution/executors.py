@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -24,17 +24,28 @@ T = TypeVar("T")
 WAITING = 4  # calls a worker that are on their way, so that none waits for the next one
 
 
-@dataclass(frozen=True)
+@dataclass
 class Workers:
-    """An executor with a job: `window` calls at a time keep all its workers busy."""
+    """An executor with a job: `window` calls at a time keep all its workers busy.
+
+    `deaths` are what a call raises when the process that worked on it died.
+    """
 
     executor: Executor
     job: Any  # what `work` is given: the job, what stands for it on a cluster, None where the workers keep it
     window: int
+    deaths: tuple[type[BaseException], ...] = (BrokenExecutor,)
+    start: Callable[[], Executor] | None = None
 
     def submit(self, combinations: Sequence[Combination]) -> Future[Answer]:
         """Ask for combinations."""
         return self.executor.submit(work, self.job, combinations)
+
+    def renew(self) -> None:
+        """Start anew after a death: one process that dies breaks a pool; a cluster starts another by itself."""
+        if self.start is not None:
+            self.executor.shutdown()
+            self.executor = self.start()
 
 
 @contextmanager
@@ -87,19 +98,24 @@ class SerialExecutor(Executor):
 def _processes(job: Job, count: int) -> Iterator[Workers]:
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")  # a fork would take our threads' locks along
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(job,))
-    try:
+
+    def start() -> Executor:
+        pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(job,))
         with _main_module_hidden(), _deaf_children():
             for _ in range(count):  # a process is started for each call while none is idle
                 pool.submit(_nothing)
-        yield Workers(pool, None, WAITING * count)
+        return pool
+
+    workers = Workers(start(), None, WAITING * count, start=start)
+    try:
+        yield workers
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        workers.executor.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - before:
             child.kill()  # in the middle of a backtest: nothing of a worker's is kept
         raise
     finally:
-        pool.shutdown()
+        workers.executor.shutdown()
 
 
 def _start(job: Job) -> None:
@@ -150,7 +166,7 @@ def _main_module_hidden() -> Iterator[None]:
 @contextmanager
 def _dask(job: Job, count: int | None, address: str | None) -> Iterator[Workers]:
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client, KilledWorker, LocalCluster
     except ImportError as error:
         raise ConfigError("Dask is not installed", hint="pip install 'runvault[dask]'") from error
     with ExitStack() as stack:
@@ -164,4 +180,4 @@ def _dask(job: Job, count: int | None, address: str | None) -> Iterator[Workers]
             raise ConfigError(f"there is no Dask scheduler at {address!r}", hint=str(error)) from error
         given = client.scatter(job, broadcast=True, hash=False)
         executor = stack.enter_context(client.get_executor(pure=False))
-        yield Workers(executor, given, WAITING * max(1, sum(client.nthreads().values())))
+        yield Workers(executor, given, WAITING * max(1, sum(client.nthreads().values())), (KilledWorker,))

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -58,6 +58,10 @@ BATCH = 64  # runs a commit, and combinations that a vectorized entry is given a
 BATCH_S = 2.0  # … or what is there after this time, where backtests are slow …
 BATCH_BYTES = 256 * 2**20  # … or large
 TICK_S = 0.5
+
+DEATHS = 5  # so many in a row, and none that lives, are not the fault of combinations
+DIED = "the worker process died of it: a crash in compiled code, or too little memory"
+MEMORY = "is there enough memory? start it again: it goes on from here; --workers 1 takes less"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +126,8 @@ def run_sweep(stores: Stores, entry: str, request: SweepRequest, provide: Provid
     Raises
     ------
     ReplayError
-        The entry cannot be imported, a worker died, or a vectorized entry returned another number of columns than it
-        was given combinations. What was finished by then is archived.
+        The entry cannot be imported, workers die whatever they are given, or a vectorized entry returned another number
+        of columns than it was given combinations. What was finished by then is archived.
     ConfigError
         The grid or the executor is none, the entry does not take what was said, or the code has uncommitted changes
         and that was refused.
@@ -278,44 +282,72 @@ Answered: TypeAlias = Sequence[tuple[Sequence[Combination], Answer]]
 
 
 def _answers(workers: Workers, chunks: Sequence[Sequence[Combination]]) -> Iterator[Answered]:
-    """Yield what comes back, in any order; nothing now and then, so that what is there does not wait for long."""
+    """Yield what comes back, in any order; nothing now and then, so that what is there does not wait for long.
+
+    A process that dies takes with it all that is on its way. Nobody can say which of these it died of, so each is
+    tried again by itself.
+    """
     waiting: dict[Future[Answer], Sequence[Combination]] = {}
     left = deque(chunks)
-    while left or waiting:
-        while left and len(waiting) < workers.window:
+    suspects: list[Sequence[Combination]] = []
+    while left or waiting or suspects:
+        while left and not suspects and len(waiting) < workers.window:
             chunk = left.popleft()
-            waiting[_submitted(workers, chunk)] = chunk
+            try:
+                waiting[workers.submit(chunk)] = chunk
+            except workers.deaths:
+                suspects.append(chunk)
         done, _ = wait(waiting, TICK_S, FIRST_COMPLETED)
-        answered = [(waiting.pop(future), _answer(future)) for future in done]
-        yield [each for each in answered if not _is_split(*each, left)]
+        answered = []
+        for future in done:
+            chunk = waiting.pop(future)
+            try:
+                answered += _own_or_halves(chunk, future.result(), left)
+            except workers.deaths:
+                suspects.append(chunk)
+        yield answered
+        if suspects and not waiting:
+            workers.renew()
+            yield from _one_by_one(workers, suspects)
+            suspects = []
 
 
-def _is_split(chunk: Sequence[Combination], answer: Answer, left: deque[Sequence[Combination]]) -> bool:
+def _own_or_halves(
+    chunk: Sequence[Combination], answer: Answer, left: deque[Sequence[Combination]]
+) -> list[tuple[Sequence[Combination], Answer]]:
     """Ask for the halves of what failed together: the others are not to suffer from one combination that raises."""
     if answer.error is None or len(chunk) == 1:
-        return False
+        return [(chunk, answer)]
     middle = len(chunk) // 2
     left.extendleft((chunk[middle:], chunk[:middle]))
-    return True
+    return []
 
 
-def _submitted(workers: Workers, chunk: Sequence[Combination]) -> Future[Answer]:
-    try:
-        return workers.submit(chunk)
-    except BrokenExecutor as error:
-        raise _dead() from error
+def _one_by_one(workers: Workers, suspects: Sequence[Sequence[Combination]]) -> Iterator[Answered]:
+    """Ask for each with nothing beside it: where the process dies again, it is known of what.
 
-
-def _answer(future: Future[Answer]) -> Answer:
-    try:
-        return future.result()
-    except BrokenExecutor as error:
-        raise _dead() from error
-
-
-def _dead() -> ReplayError:
-    hint = "was there enough memory? start it again: it goes on from here; --workers 1 takes less"
-    return ReplayError("a worker process died", hint=hint)
+    Raises
+    ------
+    ReplayError
+        The process died of everything that was tried: it is not the combinations.
+    """
+    left = deque(suspects)
+    lived, died = 0, 0
+    while left:
+        chunk = left.popleft()
+        try:
+            future = workers.submit(chunk)
+            while not wait([future], TICK_S).done:
+                yield []
+            answer = future.result()
+            lived += 1
+        except workers.deaths as error:
+            answer = Answer(error=DIED)
+            died += 1
+            if died >= DEATHS and not lived:
+                raise ReplayError("the worker processes die", hint=MEMORY) from error
+            workers.renew()
+        yield _own_or_halves(chunk, answer, left)
 
 
 class _Archive:

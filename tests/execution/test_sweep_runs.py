@@ -15,6 +15,7 @@ import pytest
 from machine import git
 
 import runvault as rv
+from runvault.cli.main import run as program
 from runvault.errors import ConfigError, ReplayError
 
 ENTRY = """
@@ -31,6 +32,10 @@ def sma(prices, fast, slow=20, sleep=0.0, fail=None):
         import time
 
         time.sleep(sleep)
+    if fail == f"exit {fast}":
+        os._exit(3)
+    if fail == "dies":
+        os.kill(os.getpid(), 11)
     if fail == fast:
         raise ValueError(f"cannot trade with {fast}")
     close = prices["close"]
@@ -50,6 +55,12 @@ def smas(prices, fast, slow=20):
 def picky(prices, fast):
     if 5 in fast:
         raise ValueError("not 5")
+    return smas(prices, fast)
+
+
+def deadly(prices, fast):
+    if 5 in fast:
+        os.kill(os.getpid(), 11)
     return smas(prices, fast)
 
 
@@ -75,6 +86,10 @@ def calls(repo: Path) -> list[tuple[int, int]]:
     path = repo / "calls.txt"
     lines = path.read_text().splitlines() if path.exists() else []
     return sorted(tuple(map(int, line.split(",")[:2])) for line in lines)
+
+
+def calls_of(repo: Path, fast: int) -> int:
+    return sum(line.startswith(f"{fast},") for line in (repo / "calls.txt").read_text().splitlines())
 
 
 def commits(repo: Path) -> int:
@@ -142,6 +157,36 @@ def test_a_combination_that_raises_is_told_and_the_others_are_archived(vault: rv
     (repo / "calls.txt").unlink()
     assert vault.sweep("strategy.py:sma", {"fast": [3, 5, 8]}, **said(repo, params={"fail": 5})).skipped == 2
     assert calls(repo) == [(5, 20)]
+
+
+def test_a_combination_that_kills_its_process_is_told_and_the_others_are_archived(
+    vault: rv.Vault, repo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", f"prices={repo / DATA}", "--grid", "fast=3,5,8,9", "--param", "fail=exit 5"]
+    args = ["--repo", str(repo), "sweep", "strategy.py:sma", *words, "--workers", "1", "--json"]
+
+    assert program(args) == 1
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["archived"], [each["params"] for each in told["failed"]]) == (3, [{"fast": 5}])
+    assert "the worker process died" in told["failed"][0]["error"]
+    assert calls_of(repo, 5) == 2  # once beside others, once by itself
+    assert vault.verify().findings == []
+
+
+def test_one_combination_that_kills_spoils_no_batch(vault: rv.Vault, repo: Path) -> None:
+    swept = vault.sweep("strategy.py:deadly", {"fast": [3, 5, 8, 9]}, data=repo / DATA, workers=1, vectorized=True)
+    assert swept.archived == 3
+    assert [each["params"] for each in swept.failed] == [{"fast": 5}]
+
+
+def test_workers_that_die_of_everything_end_the_sweep(
+    vault: rv.Vault, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runvault.execution.sweep.DEATHS", 2)
+    with pytest.raises(ReplayError, match="the worker processes die") as raised:
+        vault.sweep("strategy.py:sma", {"fast": [3, 5, 8]}, data=repo / DATA, workers=1, params={"fail": "dies"})
+    assert "--workers 1" in str(raised.value.hint)
 
 
 def test_random_draws_distinct_combinations_with_the_seed(vault: rv.Vault, repo: Path) -> None:
