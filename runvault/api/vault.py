@@ -308,7 +308,8 @@ class Vault:
         Raises
         ------
         ReplayError
-            The entry cannot be imported, or worker processes die of all they are given; what was finished by then is archived.
+            The entry cannot be imported, or worker processes die whatever they are given; what was finished by then is
+            archived.
         ConfigError
             The entry does not take what was said, or the grid or the executor is none.
         """

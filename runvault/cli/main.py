@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from typing import Any
@@ -47,9 +48,25 @@ for command in (
     cli.add_command(command)
 
 
+class Ended(KeyboardInterrupt):
+    """The system ends us: cleaned up after as Ctrl-C is, and told apart by the exit status."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.status = 128 + number
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the program and exit with its status."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(number, _end)
     sys.exit(run(args))
+
+
+def _end(number: int, _frame: Any) -> None:
+    raise Ended(number)
 
 
 def run(args: list[str] | None = None) -> int:
@@ -64,8 +81,9 @@ def run(args: list[str] | None = None) -> int:
         return 0
     except click.ClickException as error:
         return _fail(error.format_message(), _usage_hint(error), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted", None, INTERRUPTED)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        cause = stop if isinstance(stop, Ended) else stop.__cause__  # click makes an Abort of it
+        return _fail("interrupted", None, cause.status if isinstance(cause, Ended) else INTERRUPTED)
     except BrokenPipeError:
         return _pipe_closed()
     except RunvaultError as error:

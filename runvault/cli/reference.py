@@ -21,6 +21,7 @@ Results go to stdout; progress, notices and errors to stderr. An error is one li
 | 3 | any other error |
 | 10 to 50 | the class of error, as `runvault/errors.py` draws it |
 | 130 | interrupted by Ctrl-C |
+| 129, 143 | ended by SIGHUP, SIGTERM |
 """
 
 

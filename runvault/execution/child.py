@@ -3,7 +3,8 @@
 JOB is a JSON file: `kind`, `root`, `entry`, `params`, `settings`, `inputs` (path and kind by argument), `seed`, `span`,
 `series`, `vectorized`, `backend`, `dump`, `trusted`, which settings and whether the span are overrides, and of a
 command `command`, `folder`, `result` and `files`. What came of it is left in the folder OUT: a parcel, or
-``error.json`` with `message` and `hint`. The entry's own output goes where the caller pointed it.
+``error.json`` with `message` and `hint`. The entry's own output goes where the caller pointed it. The input is a pipe
+that ends with the caller, and with it the child ends.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -141,5 +144,22 @@ def _use_backend(backend: str | None) -> None:
         vbt.settings["engine"] = backend
 
 
+def _end_with_caller() -> None:
+    """End this process, and what it started, as soon as the caller is no more; the entry's own input is empty."""
+    pipe, empty = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    threading.Thread(target=_wait_for_end, args=(pipe,), daemon=True).start()
+
+
+def _wait_for_end(pipe: int) -> None:
+    while os.read(pipe, 1):
+        pass
+    if sys.platform != "win32" and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    _end_with_caller()
     sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

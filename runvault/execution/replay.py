@@ -161,22 +161,18 @@ def _ran(
     stores: Stores, commit: str, job: Mapping[str, Json], manifest: Mapping[str, Json], request: ReplayRequest
 ) -> Iterator[tuple[Result, Mapping[str, Json]]]:
     """Yield the result of the recipe in a worktree of its own, and what the child tells of it."""
-    with (
-        temporary_worktree(stores.repository, commit) as tree,
-        tempfile.TemporaryDirectory(prefix="runvault-replay-") as folder,
-    ):
-        out = Path(folder) / "out"
-        out.mkdir()
+    with temporary_worktree(stores.repository, commit) as tree:
+        folder = tree.parent / "replay"  # goes with the worktree, also where this process is killed
+        out = folder / "out"
+        out.mkdir(parents=True)
         recorded = {name: Input(**each) for name, each in job["inputs"].items()}
-        inputs = {
-            name: (str(place_input(stores, each, tree, Path(folder))), each.kind) for name, each in recorded.items()
-        }
+        inputs = {name: (str(place_input(stores, each, tree, folder)), each.kind) for name, each in recorded.items()}
         inputs |= {name: (str(path.resolve()), FILE) for name, path in request.overrides.data.items()}
         document = {**job, "root": str(tree), "inputs": inputs, "dump": request.pickles != "none"}
         document["trusted"] = request.trusted
         document["backend"] = (manifest.get("environment") or {}).get("backend")
-        (Path(folder) / "job.json").write_text(json.dumps(document), "utf-8")
-        run_child(tree, Path(folder) / "job.json", out, request.timeout_s)
+        (folder / "job.json").write_text(json.dumps(document), "utf-8")
+        run_child(tree, folder / "job.json", out, request.timeout_s)
         yield read_parcel(out), json.loads((out / FILES).read_text("utf-8"))
 
 
@@ -217,8 +213,9 @@ def run_child(tree: Path, job: Path, out: Path, timeout_s: float | None) -> None
     argv = [sys.executable, "-P", "-m", "runvault.execution.child", str(job), str(out)]
     log = out / OUTPUT
     with log.open("wb") as sink:
+        # The pipe is never written to: where it ends, we have, and the child does not outlive us.
         child = subprocess.Popen(
-            argv, cwd=tree, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+            argv, cwd=tree, env=environment, stdin=subprocess.PIPE, stdout=sink, stderr=sink, start_new_session=True
         )
         try:
             status = child.wait(timeout_s)
@@ -236,6 +233,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL) if sys.platform != "win32" else child.kill()
     child.wait()
+    if child.stdin is not None:
+        child.stdin.close()
 
 
 def _failure(out: Path, status: int, output: str) -> RunvaultError:

@@ -66,7 +66,7 @@ def temporary_worktree(repository: Repository, commit: str, paths: Sequence[str]
     Yields
     ------
     Path
-        The folder, removed afterwards whatever happened.
+        The folder, removed afterwards whatever happened, with all that lies in the folder above it, which is its own.
 
     Raises
     ------
