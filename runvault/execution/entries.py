@@ -61,11 +61,12 @@ def modules_in(root: Path) -> Iterator[tuple[str, Path]]:
     inside = os.path.join(root.resolve(), "")  # noqa: PTH118 - pathlib drops the separator at the end
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or not file.endswith(".py") or name.partition(".")[0] == "runvault":
+        if type(file) is not str or not _real_path(file).startswith(inside):
             continue
-        path = _real_path(file)
-        if path.startswith(inside) and not {"site-packages", "dist-packages"}.intersection(Path(path).parts):
-            yield name, Path(path)
+        path = Path(_real_path(file))
+        installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+        if file.endswith(".py") and not installed and name.partition(".")[0] != "runvault":
+            yield name, path
 
 
 @cache

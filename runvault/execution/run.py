@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -174,14 +175,15 @@ def run_function(
             if known is not None:
                 return RunOutcome(annotate_known(stores, known, save, provide()))
         keep = partial(snapshot, stores, every_untracked=request.snapshot_all)
-        files = imported_files(root)
+        files = recipe.files if recipe is not None else imported_files(root)
         taken = keep(files)
         refuse_dirty(taken, required=request.require_clean)
         if recipe is not None:
             refuse_secret_code(taken, files, request.allow)
+        imported = len(sys.modules)
         ran = call.run()
         if recipe is not None:
-            files = imported_files(root)
+            files = imported_files(root) if len(sys.modules) != imported else recipe.files
             if files.keys() - recipe.files.keys():  # imported while it ran
                 taken = keep(files)
             save = replace(save, recipe=replace(recipe, files=files).to_dict())
