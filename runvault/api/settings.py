@@ -53,6 +53,11 @@ class Settings:
         return self._all["branch"].value
 
     @property
+    def remote(self) -> str:
+        """Return the name of the Git remote that the archive is shared through."""
+        return self._all["remote"].value
+
+    @property
     def pickles(self) -> str:
         """Return which engine dumps are archived: ``auto``, ``all`` or ``none``."""
         value = self._all["pickles"].value

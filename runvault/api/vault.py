@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runvault.analysis.compare import Comparison
     from runvault.api.difference import RunDiff
     from runvault.api.replaying import Replayed
+    from runvault.api.reviewing import ReviewOf
     from runvault.api.running import Ran
     from runvault.api.saved import Saved, SavedSweep
     from runvault.api.sharing import Shared
@@ -73,6 +74,17 @@ def open_vault(
 
         check_writable(vault.stores.repository)
     return vault
+
+
+def find_vault(path: str | Path = ".", branch: str | None = None) -> Vault:
+    """Return the vault of the repository at `path`, whether it has the archive branch or not: for a branch of others.
+
+    Raises
+    ------
+    VaultNotFoundError
+        There is no repository.
+    """
+    return _vault(path, branch, None)
 
 
 def init_vault(path: str | Path = ".", branch: str | None = None) -> Vault:
@@ -608,6 +620,36 @@ class Vault:
 
         periods = self.settings.periods_per_year
         return RunDiff(**vars(diff_runs(self.stores, self._located(a), self._located(b), periods)))
+
+    def review(self, span: str = "..", *, metric: str = "sharpe_ratio", n: int = 10) -> ReviewOf:
+        """Look at what one state of an archive adds to another: what a pull request brings.
+
+        Nothing is unpickled, imported, run or written, and this clone need not have an archive branch of its own.
+
+        Parameters
+        ----------
+        span : str
+            ``BASE..HEAD``, two archive commits or refs such as ``origin/runvault..runvault``. A side that is left out
+            is the archive branch of the configured remote, or the archive branch.
+        metric, n : str, int
+            What the leaderboard is by, and how long it is.
+
+        Returns
+        -------
+        ReviewOf
+            ``.new``, ``.revisions``, ``.removed``, ``.annotations``, ``.before``, ``.after``, ``.code``, ``.data``,
+            ``.warnings``, ``.damaged``; ``.markdown()``, ``.html()`` and ``.to_dict()``. It prints as Markdown.
+
+        Raises
+        ------
+        VaultNotFoundError
+            A side is no commit of this clone, or holds no archive.
+        ConfigError
+            `span` has no dots.
+        """
+        from runvault.api.reviewing import review
+
+        return review(self, span, metric, n)
 
     def compare(self, refs: Sequence[RunLike], *, everything: bool = False) -> Comparison:
         """Return a table of runs, a run a column: the fields that differ, or all of them."""

@@ -40,6 +40,12 @@ class Context:
 
         return open_vault(self.repo, self.branch, read_only=True)
 
+    def find(self) -> Vault:
+        """Return the vault for a command that needs no archive branch here."""
+        from runvault.api.vault import find_vault
+
+        return find_vault(self.repo, self.branch)
+
     def open_to_write(self) -> Vault:
         """Return the vault for a command that saves: a dirty checkout of the archive branch is an error now."""
         from runvault.api.vault import open_vault

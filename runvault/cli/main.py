@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from runvault import __version__
-from runvault.cli import changing, keeping, reading, running, saving, sharing
+from runvault.cli import changing, keeping, reading, reviewing, running, saving, sharing
 from runvault.cli.common import Context
 from runvault.errors import ConfigError, FormatError, IntegrityError, RunvaultError
 from runvault.views.inert import inert
@@ -37,15 +37,9 @@ def cli(ctx: click.Context, repo: str, branch: str | None, debug: bool) -> None:
     ctx.obj = Context(repo, branch, debug)
 
 
-for command in (
-    *saving.COMMANDS,
-    *running.COMMANDS,
-    *reading.COMMANDS,
-    *changing.COMMANDS,
-    *sharing.COMMANDS,
-    *keeping.COMMANDS,
-):
-    cli.add_command(command)
+for group in (saving, running, reading, changing, sharing, reviewing, keeping):
+    for command in group.COMMANDS:
+        cli.add_command(command)
 
 
 class Ended(KeyboardInterrupt):

@@ -55,6 +55,9 @@ class Metric:
         return "%" if self.label.endswith("[%]") else self.unit
 
 
+# Of `metric_definitions`, what changes a number's meaning. The engine's version alone makes nothing incomparable.
+DECIDING = ("engine", "periods_per_year", "risk_free", "ddof")
+
 _SHOW: dict[Unit, Show] = {
     "fraction": "percent",
     "money": "money",

@@ -1,1 +1,1 @@
-"""Archives meet: fetched, checked, merged, sent, carried in a file."""
+"""Archives meet: fetched, checked, reviewed, merged, sent, carried in a file."""

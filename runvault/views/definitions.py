@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
+from runvault.model.metrics import DECIDING
 from runvault.views.values import show_value
 
 Json: TypeAlias = Any
-
-# What changes a number's meaning. The engine's version is shown by `diff`, and alone makes nothing incomparable.
-DECIDING = ("engine", "periods_per_year", "risk_free", "ddof")
 
 
 # Metrics that an annualisation or a risk-free return moves; counts, profits and drawdowns mean the same everywhere.

@@ -41,6 +41,15 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Point:
+    """A run on a map of two metrics; `run` as CLI.md's JSON where it is to be named."""
+
+    max_drawdown: float
+    sharpe_ratio: float
+    run: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True)
 class _Line:
     """One line of the equity figure: a run, or one column of a run that has several."""
 
@@ -112,6 +121,45 @@ def heatmap_figure(runs: Runs, x: str, y: str, metric: str, *, marked: Collectio
     figure.update_xaxes(title=label(x), row=rows)
     figure.update_yaxes(title=label(y), col=1)
     return figure
+
+
+def scatter_figure(groups: Mapping[str, Sequence[Point]]) -> Figure:
+    """Draw runs by drawdown and Sharpe ratio, a colour a group; the first group lies below, grey and nameless.
+
+    Parameters
+    ----------
+    groups : mapping of name to points
+        Names are for the legend; a group without points is left out.
+    """
+    from plotly.graph_objects import Figure
+
+    figure = Figure()
+    colours = (COLOURS[-1], *COLOURS[1:])
+    for place, (name, points) in enumerate(groups.items()):
+        if points:
+            figure.add_scatter(
+                x=np.array([point.max_drawdown for point in points], dtype="f4"),
+                y=np.array([point.sharpe_ratio for point in points], dtype="f4"),
+                mode="markers",
+                name=label(name),
+                text=[_point_name(point) for point in points],
+                marker={
+                    "color": colours[place],
+                    "size": 5 if place == 0 else 9,
+                    "opacity": 0.45 if place == 0 else 0.9,
+                },
+                hovertemplate="%{text}drawdown %{x:.1%}<br>Sharpe %{y:.2f}<extra></extra>",
+            )
+    figure.update_xaxes(title="drawdown", tickformat=".0%", zeroline=False)
+    figure.update_yaxes(title="Sharpe ratio")
+    figure.update_layout(**_layout(height=460), hovermode="closest", showlegend=True)
+    return figure
+
+
+def _point_name(point: Point) -> str:
+    if point.run is None:
+        return ""
+    return f"{label(point.run['short_id'])} {label(_short(str(point.run['strategy'])))}<br>"
 
 
 def _lines(curves: Sequence[Curve]) -> Iterator[_Line]:

@@ -59,6 +59,16 @@ def code_present(repository: Repository, commit: str) -> bool:
     return repository.git("cat-file", "-e", f"{commit}^{{commit}}", ok=(0, 1, 128)).returncode == 0
 
 
+def codes_present(repository: Repository, commits: Iterable[str]) -> set[str]:
+    """Return those of some commits that are in this clone, with one process."""
+    asked = [commit for commit in commits if _COMMIT.fullmatch(commit)]
+    if not asked:
+        return set()
+    question = "".join(f"{commit}\n" for commit in asked).encode("ascii")
+    done = repository.git("cat-file", "--batch-check=%(objecttype) %(objectname)", stdin=question)
+    return {line[7:].decode("ascii") for line in done.stdout.split(b"\n") if line.startswith(b"commit ")}
+
+
 def blob_at(repository: Repository, commit: str, paths: Iterable[str]) -> dict[str, str]:
     """Return the blob of each of `paths` that is a file in a commit, with one process.
 

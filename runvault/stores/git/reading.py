@@ -23,6 +23,7 @@ MANIFESTS = ":(glob)runs/*/*/manifest.json"
 _PLAIN = ("-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "diff.relative=false")
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 # Ids on their way to `cat-file`: enough to keep it busy, too few to fill the pipe while its answers fill the other one.
 _AHEAD = 256
@@ -172,7 +173,8 @@ class Reader:
     def _resolve(self, text: str) -> str | None:
         args = ["rev-parse", "--verify", "--quiet", "--end-of-options", text]
         done = self._repository.git(*args, ok=(0, 1, 128)) if "\0" not in text else None
-        return done.stdout.decode("ascii").strip() if done and not done.returncode else None
+        found = done.stdout.decode("ascii").strip() if done and not done.returncode else ""
+        return found if _OBJECT.fullmatch(found) else None  # `^main` names what is left out, with a caret
 
     def log(self, tip: str, limit: int | None = None, path: str | None = None) -> Iterator[LogEntry]:
         """Yield the commits behind `tip`, newest first; with `path`, those that changed something there."""
