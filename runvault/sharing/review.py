@@ -31,7 +31,7 @@ from runvault.sharing.sides import (
     ranked,
     read_contents,
     read_runs,
-    read_state,
+    state_of,
 )
 from runvault.sharing.span import Span
 from runvault.stores.catalog.project import Projection
@@ -167,7 +167,7 @@ class _Reviewing:
     def __init__(self, stores: Stores, span: Span, metric: str, rows: int, periods: float | None) -> None:
         self.stores, self.reader, self.span = stores, stores.reader, span
         self.metric, self.rows, self.periods = metric, rows, periods
-        self.base: State = read_state(self.reader, span.base.commit, metric, periods)
+        self.base: State = state_of(stores, span.base.commit, metric, periods)
         self.back = self._changes(span.base.commit, span.fork)
         self.ahead = self._changes(span.fork, span.head.commit)
         self.damaged = [Damage(path, "a file that belongs to no run") for path in self.ahead.strays]

@@ -1,6 +1,7 @@
-"""The runs of two states of an archive, read straight from Git: no catalog, so a clone made for one review has all.
+"""The runs of two states of an archive: from the catalog as far as it has them, else straight from Git.
 
-Whatever a run's files hold, it is told as damaged and hides no other.
+A clone made for one review has no catalog, and gets none: reading 10,000 runs once is cheaper than making it. Whatever
+a run's files hold, it is told as damaged and hides no other.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from runvault.stores.catalog.project import Projection, project
 from runvault.stores.catalog.schema import MOMENTS
 
 if TYPE_CHECKING:
+    from runvault.archive.stores import Stores
     from runvault.model.source import ArchiveSource, FileChange
     from runvault.stores.git.reading import Reader
 
@@ -61,15 +63,53 @@ class Changes:
     others: list[str] = field(default_factory=list)
 
 
+def state_of(stores: Stores, commit: str, metric: str, periods_per_year: float | None) -> State:
+    """Return the runs of a commit; those that cannot be read have no place in it."""
+    repository = stores.repository
+    tip = repository.tip() if (repository.state_dir / "catalog.db").exists() else None
+    state = _state_of_tip(stores, metric, periods_per_year) if tip is not None else None
+    if state is None or tip is None or tip != repository.tip():
+        return read_state(stores.reader, commit, metric, periods_per_year)
+    changes = gather(stores.reader.changed_files(tip, commit)) if tip != commit else Changes()
+    other = {run: applied(state.folders.get(run, {}), files) for run, files in changes.runs.items()}
+    for run in other:
+        state.folders.pop(run, None)
+        state.runs.pop(run, None)
+    there = {run: files for run, files in other.items() if files}
+    state.folders.update(there)
+    _add(state, stores.reader, there, metric, periods_per_year)
+    return state
+
+
+def _state_of_tip(stores: Stores, metric: str, periods_per_year: float | None) -> State:
+    """Return the runs of the archive branch as its catalog has them: of files but the records, the names alone."""
+    ref, catalog = stores.repository.ref, stores.catalog()
+    names = tuple(dict.fromkeys((metric, *KEPT)))
+    data = {number: _sorted(value) for number, value in catalog.data_of(ref).items()}
+    state = State(dict(catalog.folders(ref)))
+    for row in catalog.columns(ref, names):
+        metrics = dict(zip(names, row.numbers, strict=False))
+        moments = dict(zip(MOMENTS, row.numbers[len(names) :], strict=True))
+        shown = restated(metrics, moments, periods_per_year)
+        state.runs[row.id] = Ranked(row.created_at, row.strategy, {**shown}, data[row.data], row.definitions, row.alias)
+    return state
+
+
 def read_state(reader: Reader, commit: str, metric: str, periods_per_year: float | None) -> State:
-    """Read all runs of a commit; those that cannot be read have no place in it."""
+    """Read all runs of a commit from Git."""
     changes = gather(reader.changed_files(None, commit))
     state = State({run: _present(files) for run, files in changes.runs.items()})
+    _add(state, reader, state.folders, metric, periods_per_year)
+    return state
+
+
+def _add(
+    state: State, reader: Reader, folders: Mapping[str, Files], metric: str, periods_per_year: float | None
+) -> None:
     shared: dict[bytes, bytes] = {}
-    for run, found in read_runs(reader, state.folders):
+    for run, found in read_runs(reader, folders):
         if isinstance(found, Projection):
             state.runs[run] = ranked(found, metric, periods_per_year, shared)
-    return state
 
 
 def ranked(
@@ -79,7 +119,7 @@ def ranked(
     shared = {} if shared is None else shared
     members = run.members
     metrics = restated(members["metrics"], _moments(run), periods_per_year)
-    data = orjson.dumps(members["data"], option=orjson.OPT_SORT_KEYS)
+    data = _sorted(members["data"])
     return Ranked(
         members["created_at"],
         members["strategy"],
@@ -88,6 +128,10 @@ def ranked(
         shared.setdefault(run.definitions, run.definitions),
         members["alias"],
     )
+
+
+def _sorted(value: Json) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def _moments(run: Projection) -> dict[str, Number]:

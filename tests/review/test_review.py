@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from forge import import_commits
+from forge import forge_archive, forge_run, import_commits
 from machine import git
 from results import make_result, with_digest
 
@@ -153,3 +154,37 @@ def test_the_ledger_of_replays_is_told_in_a_sentence(vault: rv.Vault, repo: Path
     [each] = vault.review().annotations
     assert len(each.new_replays) == 4
     assert "replayed exactly 4 times, last on 2027-01-04 by CI" in vault.review().markdown()
+
+
+def without_catalog(vault: rv.Vault, repo: Path, span: str, metric: str) -> dict[str, Any]:
+    """Return a review made in a clone that has no catalog."""
+    catalog = repo / ".git/runvault/catalog.db"
+    for path in catalog.parent.glob("catalog.db*"):
+        path.unlink()
+    document = rv.open(repo, read_only=True).review(span, metric=metric, n=100).to_dict()
+    assert not catalog.exists()
+    vault.reindex()
+    return document
+
+
+@pytest.mark.parametrize("metric", ["sharpe_ratio", "total_fees_paid", "house_ratio", "no_such_metric"])
+def test_the_catalog_and_git_tell_the_same(repo: Path, metric: str) -> None:
+    vault = rv.init(repo)
+    forge_archive(repo, 60, runs_per_commit=7)
+    own = [forge_run(number, metrics={"house_ratio": number / 7, "sharpe_ratio": 0.5}) for number in (61, 62)]
+    import_commits(repo, iter([iter([(f"{run.path}/{n}", d) for run in own for n, d in run.files().items()])]))
+    damaged, removed, tagged = (run.id for run in vault.list(limit=3, sort="created_at"))
+    import_commits(repo, iter([iter([(f"runs/{damaged[:2]}/{damaged}/manifest.json", b"{")])]))
+    git(repo, "branch", "team", "runvault")
+    vault.save(make_result(0.4), strategy="dual_sma", params={"fast": 40})
+    vault.alias("first", "latest")
+    fetched(repo)
+    vault.tag("latest", add=["later than the base"])
+    team = rv.open(repo, branch="team")
+    team.remove(removed)
+    team.tag(tagged, add=["golden"])
+    team.save(make_result(0.6), strategy="breakout", params={"fast": 40})
+    vault.count()
+
+    for span in ("origin/runvault..team", "..", "runvault~5..origin/runvault", "team..runvault"):
+        assert vault.review(span, metric=metric, n=100).to_dict() == without_catalog(vault, repo, span, metric)

@@ -21,7 +21,7 @@ from runvault.model.source import ArchiveSource
 from runvault.stores.catalog.files import CatalogFile, CatalogImage, Damaged, Unwritable, build, translated
 from runvault.stores.catalog.names import Names, encodable
 from runvault.stores.catalog.refresh import refresh_branch, tip_of
-from runvault.stores.catalog.schema import MOMENTS, SYMBOL, TAG, create_index, quoted
+from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS, SYMBOL, TAG, create_index, quoted
 from runvault.stores.catalog.select import Query
 
 Json: TypeAlias = Any
@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 MANY = 2_000  # runs from which on a column that is sorted by is worth an index
 ATTEMPTS = 3
+RECORDS = ("manifest.json", "annotations.json")
 _CHUNK = 256  # documents read at once
 
 
@@ -39,6 +40,22 @@ class Revision(NamedTuple):
     blob: str
     commit: str
     created_at: str
+
+
+class Columns(NamedTuple):
+    """What the catalog has of a run in columns: no document is read for it.
+
+    `data` is a number that runs on equal data share (`Catalog.data_of` tells which), `definitions` is JSON, `numbers`
+    are the metrics asked for, then the moments.
+    """
+
+    id: str
+    created_at: str
+    strategy: str
+    alias: str | None
+    data: int
+    definitions: bytes
+    numbers: tuple[float | None, ...]
 
 
 class Catalog:
@@ -190,6 +207,58 @@ class Catalog:
             asked = (orjson.dumps(numbers).decode(),)
             id_of, blob_of = dict(db.execute(ids, asked)), dict(db.execute(blobs, asked))
             return [(id_of[number], blob_of[number]) for number in numbers]
+
+        return self._ask(find)
+
+    def folders(self, ref: str) -> dict[str, dict[str, str]]:
+        """Return the files in the folder of each run of the tip, damaged ones too: the blobs of the two records.
+
+        Of the other files there is the name, with an empty text.
+        """
+        sql = (
+            "SELECT i.id, lower(hex(f.manifest)), lower(hex(f.annotations)), s.names FROM ids i"
+            " JOIN folders f USING (run) JOIN filesets s USING (fileset) WHERE i.branch = ?"
+        )
+        rows = self._ask(lambda db: db.execute(sql, (_branch(db, ref),)).fetchall())
+        return {
+            run: dict.fromkeys(names.split("\0"), "")
+            | {name: blob for name, blob in zip(RECORDS, blobs, strict=True) if blob}
+            for run, *blobs, names in rows
+            if names
+        }
+
+    def columns(self, ref: str, metrics: Sequence[str]) -> list[Columns]:
+        """Return all runs of the tip that can be listed, a row of columns each; `metrics` are names of any metrics."""
+        named, joins, asked = [], [], list[str | None]()
+        for name in metrics:
+            if name in METRIC_COLUMNS:
+                named.append(f"r.{quoted(f'metrics.{name}')}")
+                continue
+            asked.append(_asked(f"metrics.{name}"))
+            place = len(asked)
+            named.append(f"m{place:d}.value")
+            name_of = f"(SELECT name FROM names WHERE branch = ?1 AND path = ?{place + 1:d})"
+            joins.append(f" LEFT JOIN facts m{place:d} ON m{place:d}.name = {name_of} AND m{place:d}.owner = r.run")
+        moments = [f"r.{quoted(f'moments.{name}')}" for name in MOMENTS]
+        sql = (
+            f"SELECT r.id, r.created_at, r.strategy, r.alias, r.data, e.json, {', '.join([*named, *moments])}"
+            f" FROM runs r JOIN documents d USING (run) JOIN definitions e USING (definition){''.join(joins)}"
+            " WHERE r.branch = ?1"
+        )
+        rows = self._ask(lambda db: db.execute(sql, (_branch(db, ref), *asked)).fetchall())
+        return [
+            Columns(run, at, strategy, alias, data, definitions, tuple(numbers))
+            for run, at, strategy, alias, data, definitions, *numbers in rows
+        ]
+
+    def data_of(self, ref: str) -> dict[int, Json]:
+        """Return the member `data` of runs by the number that `columns` gives for it."""
+        sql = "SELECT data, min(run) FROM runs WHERE branch = ? GROUP BY data"
+
+        def find(db: sqlite3.Connection) -> dict[int, Json]:
+            rows = db.execute(sql, (_branch(db, ref),)).fetchall()
+            documents = _documents(db, [run for _, run in rows])
+            return {number: members["data"] for (number, _), members in zip(rows, documents, strict=True)}
 
         return self._ask(find)
 
