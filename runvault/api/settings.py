@@ -66,11 +66,6 @@ class Settings:
         return value
 
     @property
-    def remote(self) -> str:
-        """Return the Git remote that is pushed to and pulled from."""
-        return self._all["remote"].value
-
-    @property
     def periods_per_year(self) -> float | None:
         """Return the number of periods a year that ratios are shown with; None for each run's own."""
         value = self._all["periodsPerYear"].value

@@ -76,17 +76,6 @@ def open_vault(
     return vault
 
 
-def find_vault(path: str | Path = ".", branch: str | None = None) -> Vault:
-    """Return the vault of the repository at `path`, whether it has the archive branch or not: for a branch of others.
-
-    Raises
-    ------
-    VaultNotFoundError
-        There is no repository.
-    """
-    return _vault(path, branch, None)
-
-
 def init_vault(path: str | Path = ".", branch: str | None = None) -> Vault:
     """Make the archive branch of the repository at `path`, and DVC's files where the repository has none; idempotent.
 
@@ -111,8 +100,14 @@ def read_settings(path: str | Path = ".", branch: str | None = None) -> Settings
     return find_vault(path, branch).settings
 
 
-def find_vault(path: str | Path, branch: str | None = None, flags: Mapping[str, str] | None = None) -> Vault:
-    """Return the vault of the repository at `path`, whether it has an archive yet or not: a pull makes one."""
+def find_vault(path: str | Path = ".", branch: str | None = None, flags: Mapping[str, str] | None = None) -> Vault:
+    """Return the vault of the repository at `path`, whether it has the archive branch or not: a pull makes one.
+
+    Raises
+    ------
+    VaultNotFoundError
+        There is no repository.
+    """
     from runvault.execution.pipelines import repository_behind
     from runvault.stores.git.repository import Repository
 

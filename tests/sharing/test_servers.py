@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machine import git
@@ -98,7 +99,12 @@ def sftp_server(root: Path) -> Iterator[int]:
     found: list[int] = []
     loop = asyncio.new_event_loop()
 
+    opened: list[Any] = []  # DVC leaves its connections open
+
     class Anybody(asyncssh.SSHServer):  # type: ignore[misc,name-defined]
+        def connection_made(self, connection: Any) -> None:
+            opened.append(connection)
+
         def begin_auth(self, _: str) -> bool:
             return False
 
@@ -110,6 +116,9 @@ def sftp_server(root: Path) -> Iterator[int]:
         ready.set()
         await stop.wait()
         server.close()
+        for connection in opened:
+            connection.abort()
+            await connection.wait_closed()
         await server.wait_closed()
 
     def run() -> None:

@@ -10,12 +10,12 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from runvault.errors import FormatError
+from runvault.stores.git.coderefs import CODE_REFS
 from runvault.stores.git.edits import Edit, Known
 from runvault.stores.git.init import FIRST_COMMIT
 from runvault.stores.git.objects import Tip, build, open_repository, translated
 from runvault.stores.git.remotes import drop_false_code_refs, fetch_checked, resolve
 from runvault.stores.git.repository import Repository
-from runvault.stores.git.snapshots import CODE_REFS
 from runvault.stores.git.writing import commit_content
 
 BUNDLED = "refs/runvault/bundle"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runvault.errors import ConfigError, IntegrityError, RunvaultError
+from runvault.stores.git.coderefs import CODE_REFS
 from runvault.stores.git.programs import DURABLE, run_git
 from runvault.stores.git.repository import Repository
-from runvault.stores.git.snapshots import CODE_REFS
 
 # Objects are checked on their way in, no program of a stranger's choice is started, and nothing comes along unasked.
 _CHECKED = (
