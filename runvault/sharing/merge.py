@@ -21,11 +21,12 @@ from runvault.archive.gate import SWITCH, check_switch
 from runvault.archive.reading import ANNOTATIONS, MANIFEST
 from runvault.archive.request import Provenance
 from runvault.archive.soundness import one_line_of
-from runvault.archive.stores import Stores
+from runvault.archive.stores import DVC_CONFIG, Stores
 from runvault.errors import RunvaultError
 from runvault.model.annotations import Annotations, merge
 from runvault.model.ids import RunId
 from runvault.sharing.incoming import Refusal, Version, problem_of_input, read_version
+from runvault.stores.dvc.transfer import SharedRemotes, shared_remotes
 from runvault.stores.git.edits import Content, Edit, FastForward, Known, Signature
 from runvault.stores.git.layout import STATIC_FILES
 from runvault.stores.git.merging import Change, Difference, Entry, Sides
@@ -273,7 +274,11 @@ class _Joining:
             return
         if path not in STATIC_FILES or not theirs.plain_file:
             self._refuse(path, "does not belong to an archive")
-        elif ours in difference.bases or (theirs not in difference.bases and _is_greater(theirs, ours)):
+        elif ours in difference.bases:
+            self._put(path, Known(theirs.object_id))
+        elif theirs not in difference.bases and path == DVC_CONFIG and ours is not None:
+            self._put(path, _joined_config(self.sides.read(ours), self.sides.read(theirs)))
+        elif theirs not in difference.bases and _is_greater(theirs, ours):
             self._put(path, Known(theirs.object_id))
 
     def _put(self, path: str, content: Content) -> None:
@@ -313,6 +318,14 @@ def _union(versions: Iterable[Version]) -> bytes | None:
     for content in contents:
         union = merge(union, Annotations.from_bytes(content))
     return union.to_bytes()
+
+
+def _joined_config(ours: bytes, theirs: bytes) -> bytes:
+    """Return a ``.dvc/config`` with the remotes of both; of two addresses for one name the greater stands."""
+    one, other = shared_remotes(ours), shared_remotes(theirs)
+    names = sorted({*one.urls, *other.urls})
+    urls = {name: max(one.urls.get(name, ""), other.urls.get(name, "")) for name in names}
+    return SharedRemotes(urls, max(filter(None, (one.default, other.default)), default=None)).to_bytes()
 
 
 def _manifest_id(files: dict[str, Entry]) -> str | None:
