@@ -74,6 +74,8 @@ class Call:
             return self.function(**{**self.params, **taken, **self.inputs, **seed})
         except RunvaultError:
             raise
+        except SystemExit as error:  # with status 0 it would look as if the run had been archived
+            raise ReplayError(f"{name_of(self.function)} ended the program with status {error.code}") from error
         except Exception as error:
             text = " ".join(str(error).split())[:300]
             raise ReplayError(f"{name_of(self.function)} raised {type(error).__name__}: {text}") from error

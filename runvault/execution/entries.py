@@ -171,5 +171,10 @@ def _explained(entry: str) -> Iterator[None]:
         raise ReplayError(
             f"{entry!r} cannot be imported: {error}", hint="is it installed, and named rightly?"
         ) from error
+    except SystemExit as error:  # a script that does its work when it is imported
+        hint = "put what the script does behind: if __name__ == '__main__'"
+        raise ReplayError(
+            f"{entry!r} cannot be imported: it ends the program with status {error.code}", hint
+        ) from error
     except Exception as error:
         raise ReplayError(f"{entry!r} cannot be imported: {type(error).__name__}: {error}") from error

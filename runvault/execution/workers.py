@@ -103,8 +103,6 @@ class _Ready:
             raise
         except RunvaultError as error:
             return Answer(error=error.message)
-        except SystemExit as error:
-            return Answer(error=f"{name_of(self.function)} ended the program with status {error.code}")
         return replace(answer, files=self._files())
 
     def _single(self, combination: Combination) -> Answer:
