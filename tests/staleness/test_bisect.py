@@ -367,6 +367,19 @@ def test_the_command_finds_the_commit_by_real_replays(
     assert status == 0
     assert document == {"first_drift": commits[3], "tested": [{"commit": commits[3], "verdict": "drift"}]}
 
+    shown = {}
+    for form in ("table", "md", "csv"):  # the verdict is known: nothing is run again
+        words = ["bisect", "latest", "--good", commits[2], "--bad", commits[4], "--format", form]
+        assert program(words) == 0
+        shown[form] = capfd.readouterr()
+    first = f"first drift: {commits[3]}"
+    assert shown["table"].out.splitlines()[0] == shown["md"].out.splitlines()[0] == first
+    assert shown["table"].out.splitlines()[-1].split() == [commits[3][:12], "drift"]
+    assert "| commit" in shown["md"].out
+    assert f"| {commits[3][:12]} | drift" in shown["md"].out
+    assert shown["csv"].out == f"commit,verdict\n{commits[3]},drift\n"
+    assert shown["csv"].err.strip() == first
+
 
 def test_a_tolerance_goes_with_a_metric(vault: rv.Vault, repo: Path, capfd: pytest.CaptureFixture[str]) -> None:
     asked = ["--repo", str(repo), "bisect", "latest", "--good", "a", "--bad", "b", "--tol", "1"]
