@@ -177,7 +177,12 @@ def _dask(job: Job, count: int | None, address: str | None) -> Iterator[Workers]
         try:
             client = stack.enter_context(Client(address))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"there is no Dask scheduler at {address!r}", hint=str(error)) from error
-        given = client.scatter(job, broadcast=True, hash=False)
+            hint = f"is 'dask scheduler' running there? {error}"
+            raise ConfigError(f"there is no Dask scheduler at {address!r}", hint=hint) from error
+        try:
+            given = client.scatter(job, broadcast=True, hash=False)
+        except TimeoutError as error:
+            hint = f"start some: dask worker {address}"
+            raise ConfigError(f"the Dask scheduler at {address!r} has no workers", hint=hint) from error
         executor = stack.enter_context(client.get_executor(pure=False))
         yield Workers(executor, given, WAITING * max(1, sum(client.nthreads().values())), (KilledWorker,))
