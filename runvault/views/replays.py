@@ -57,11 +57,16 @@ def ledger_text(replays: Sequence[Mapping[str, Json]]) -> str:
     counts = Counter(replay["verdict"] for replay in replays)
     told = [f"{_HOW[verdict]} {_times(counts[verdict])}" for verdict in _HOW if counts[verdict]]
     last = replays[-1]
-    environment = last["environment"] if isinstance(last["environment"], Mapping) else {}
-    version = (environment.get("packages") or {}).get("vectorbt")
+    environment = _mapping(last["environment"])
+    version = _mapping(environment.get("packages")).get("vectorbt")
     place = str(environment.get("platform") or "").partition(" ")[0]
     where = (f" with vectorbt {version}" if version else "") + (f" on {place}" if place else "")
     return inert(f"replayed {', '.join(told)}, last on {last['at'][:10]}{where} by {last['by'].partition(' <')[0]}")
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    """Return what a ledger of anybody holds in place of a mapping as an empty one."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _times(count: int) -> str:

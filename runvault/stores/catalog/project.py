@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from runvault.errors import FormatError, RunvaultError
+from runvault.model.paths import join
+from runvault.model.paths import join
 from runvault.model.run_json import run_members
 from runvault.model.times import INSTANT
 from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS
@@ -73,12 +75,15 @@ def _project(run: str, data: bytes, notes: bytes | None, files: Collection[str])
     moments = manifest.get("moments") or {}
     _check_numbers("moments", moments)
     _check_numbers("metrics", members["metrics"])
+    definitions = manifest.get("metric_definitions") or {}
+    if type(definitions) is not dict or type(members["lineage"]) is not dict:
+        raise FormatError(f"{'lineage' if type(definitions) is dict else 'metric_definitions'} is not of type dict")
     symbols = _texts("symbols", members["symbols"])
     return Projection(
         row=_row(members, moments, symbols),
         members=members,
         document=orjson.dumps(members),
-        definitions=orjson.dumps(manifest.get("metric_definitions") or {}, option=orjson.OPT_SORT_KEYS),
+        definitions=orjson.dumps(definitions, option=orjson.OPT_SORT_KEYS),
         facts=own_facts(members),
         tags=members["tags"],
         symbols=symbols,
@@ -215,7 +220,7 @@ def _check_numbers(member: str, numbers: Json) -> None:
         raise FormatError(f"{member} is not of type dict")
     if not _NUMBER_TYPES.issuperset(map(type, numbers.values())):
         name = next(name for name, value in numbers.items() if type(value) not in _NUMBER_TYPES)
-        raise FormatError(f"{member}.{name} is no number")
+        raise FormatError(f"{join(member, name)} is no number")
 
 
 def _texts(member: str, values: Json) -> list[str]:
