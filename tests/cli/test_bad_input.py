@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shlex
@@ -15,6 +16,7 @@ from machine import git
 from results import make_result
 
 import runvault as rv
+from runvault.model.records import dump_json
 
 
 def check(done, status: int, *words: str) -> None:
@@ -219,3 +221,25 @@ def test_hostile_names_are_shown_inertly(program, vault: rv.Vault) -> None:
     assert program("list", "--format", "csv", "--columns", "strategy").out.splitlines()[1].startswith("'=cmd()")
     assert "\\|" in program("list", "--format", "md").out
     assert "&lt;b&gt;" in vault.list()._repr_html_()
+
+
+@pytest.mark.parametrize("member", ["metric_definitions", "lineage"])
+def test_a_member_of_another_type_damages_its_own_run_alone(
+    program, repo: Path, runs: list[rv.Run], member: str
+) -> None:
+    replace_manifest(repo, runs[0], lambda text: dump_json({**json.loads(text), member: ["x"]}))
+
+    for args in (["list"], ["best"], ["compare", "--where", "seed == 0"]):
+        done = program(*args)
+        assert done.status == 0, done.err
+    assert member in program("list").err
+    check(program("show", runs[0].id), 20)
+
+
+def test_a_ledger_whose_packages_are_a_list(program, repo: Path, runs: list[rv.Run]) -> None:
+    replay = {"at": "2030-01-01T00:00:00.000000Z", "by": "Eve <e@example.org>", "verdict": "exact", "code": None}
+    path = f"runs/{runs[0].id[:2]}/{runs[0].id}/annotations.json"
+    replays = [{**replay, "environment": {"packages": ["vectorbt"]}}]
+    replace_file(repo, path, lambda text: dump_json({**json.loads(text), "replays": replays}))
+
+    assert "replayed exactly once, last on 2030-01-01 by Eve" in program("show", runs[0].id).out

@@ -11,7 +11,6 @@ import orjson
 
 from runvault.errors import FormatError, RunvaultError
 from runvault.model.paths import join
-from runvault.model.paths import join
 from runvault.model.run_json import run_members
 from runvault.model.times import INSTANT
 from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS
@@ -212,7 +211,7 @@ def _check_address(config: Json, run: str) -> None:
 def _check_files(artifacts: dict[str, Json], files: Collection[str]) -> None:
     missing = [name for name in artifacts if f"{name}.dvc" not in files and name not in files]
     if missing:
-        raise FormatError(f"{missing[0]}.dvc is missing")
+        raise FormatError(f"{join('', missing[0])}.dvc is missing")
 
 
 def _check_numbers(member: str, numbers: Json) -> None:
