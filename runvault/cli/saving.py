@@ -21,6 +21,7 @@ def init(context: Context, /) -> None:
     Where the repository has no DVC, its three files are written (and named, not committed).
     """
     from runvault.api.vault import start_vault
+    from runvault.views.inert import inert
 
     vault, started = start_vault(context.repo, context.branch)
     for path in started.written:
@@ -28,7 +29,7 @@ def init(context: Context, /) -> None:
     if started.copies:
         notice("the DVC cache is on another file system: objects are kept twice, to survive 'dvc gc'")
     state = "made" if started.created else "there already:"
-    click.echo(f"{state} archive branch {vault.branch}")
+    click.echo(f"{state} archive branch {inert(vault.branch)}")  # git takes what turns the direction of writing
 
 
 @click.command()
