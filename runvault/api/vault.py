@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from runvault.archive.starting import Started
     from runvault.execution.bisect import BisectOutcome
     from runvault.execution.stale import Staleness
-    from runvault.integrity.verify import Report
+    from runvault.integrity.findings import Report
     from runvault.sharing.bundles import Bundled
     from runvault.sharing.remotes import NamedRemote
     from runvault.stores.git.edits import Signature
@@ -712,11 +712,22 @@ class Vault:
 
         return export_run(self.stores, self._located(ref), Path(folder))
 
-    def verify(self, refs: Sequence[RunLike] = (), *, artifacts: bool = False) -> Report:
-        """Check addresses, digests, schema, pointers and objects; `artifacts` reads every table too."""
+    def verify(self, refs: Sequence[RunLike] = (), *, artifacts: bool = False, recompute: bool = False) -> Report:
+        """Check addresses, digests, schema, pointers and objects; nothing is changed.
+
+        Parameters
+        ----------
+        refs : sequence of str or Run
+            Which runs; all of them by default.
+        artifacts : bool
+            Read every table too, and compute the results digests from them.
+        recompute : bool
+            Compute the statistics anew from archived prices and orders, and compare.
+        """
         from runvault.integrity.verify import verify
 
-        return verify(self.stores, [self._located(ref).id for ref in refs] or None, artifacts=artifacts)
+        runs = [self._located(ref).id for ref in refs] or None
+        return verify(self.stores, runs, artifacts=artifacts, recompute=recompute)
 
     def push(self, remote: str | None = None, *, artifacts: bool = True, data: bool = True, **how: Any) -> Shared:
         """Send the archive to a Git remote and its objects to the DVC remote; what is new there is merged first.

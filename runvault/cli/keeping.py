@@ -30,16 +30,17 @@ def reindex(context: Context, /) -> None:
 @click.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
 @click.option("--artifacts", is_flag=True, help="Read every table, too, and compute the results digests from them")
+@click.option("--recompute", is_flag=True, help="Compute the statistics from archived prices and orders, and compare")
 @output_options
 @click.pass_obj
-def verify(context: Context, /, runs: tuple[str, ...], artifacts: bool, form: str) -> int:
+def verify(context: Context, /, runs: tuple[str, ...], form: str, **asked: bool) -> int:
     """Check addresses, digests, schema, pointers and objects; changes nothing
 
     Exits with 1 where anything is found.
     """
     vault = context.open()
     with working("reading the archive and its objects"):
-        report = vault.verify(runs, artifacts=artifacts)
+        report = vault.verify(runs, **asked)
     rows = [(finding.run, finding.file, finding.problem, finding.hint) for finding in report.findings]
     headings = ("run", "file", "problem", "hint")
     if form == "json":

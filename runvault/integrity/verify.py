@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -16,6 +15,8 @@ from runvault.archive.compose import ANNOTATIONS, MANIFEST, STATS
 from runvault.archive.curves import portfolio_tables
 from runvault.archive.gate import Gate
 from runvault.errors import FormatError, IntegrityError, RunvaultError
+from runvault.integrity.findings import Report
+from runvault.integrity.recompute import Recomputation
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
@@ -36,39 +37,9 @@ NO_TIME = np.iinfo(np.int64).min  # as NumPy writes NaT
 FETCH = "fetch it: dvc fetch --all-branches"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something that is not as it should be.
-
-    `file` is relative to the run's folder, None for the run as a whole; a path in the archive where `run` is empty.
-    """
-
-    run: str
-    file: str | None
-    problem: str
-    hint: str | None = None
-
-
-@dataclass
-class Report:
-    """What was checked, and what was found.
-
-    Attributes
-    ----------
-    checked : Counter
-        How many runs, files and artifacts were looked at; ``kept`` are objects that the DVC cache has lost and our
-        second name for them still holds, which is no finding.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    checked: Counter[str] = field(default_factory=Counter)
-
-    def to_dict(self) -> dict[str, Json]:
-        """Return the document that ``runvault verify --json`` prints."""
-        return {"checked": dict(self.checked), "findings": [asdict(finding) for finding in self.findings]}
-
-
-def verify(stores: Stores, runs: Collection[RunId] | None = None, *, artifacts: bool = False) -> Report:
+def verify(
+    stores: Stores, runs: Collection[RunId] | None = None, *, artifacts: bool = False, recompute: bool = False
+) -> Report:
     """Check runs at the tip of the archive.
 
     Parameters
@@ -78,15 +49,18 @@ def verify(stores: Stores, runs: Collection[RunId] | None = None, *, artifacts: 
     artifacts : bool
         Read every table too, with the checks that reading makes, and compute the results digest from them. Without it
         an artifact's hash is compared with the manifest's, and its content is not interpreted.
+    recompute : bool
+        Rebuild every portfolio and compare its statistics with those archived.
     """
-    return _Verification(stores, artifacts).run({run.path for run in runs} if runs is not None else None)
+    return _Verification(stores, artifacts, recompute).run({run.path for run in runs} if runs is not None else None)
 
 
 class _Verification:
-    def __init__(self, stores: Stores, artifacts: bool) -> None:
+    def __init__(self, stores: Stores, artifacts: bool, recompute: bool) -> None:
         self.stores = stores
         self.artifacts = artifacts
         self.report = Report(checked=Counter(runs=0, files=0, artifacts=0))
+        self.recomputation = Recomputation(stores, self.report) if recompute else None
         self.objects: dict[tuple[str, str | None, int], str | None] = {}
 
     def run(self, folders: Collection[str] | None) -> Report:
@@ -94,6 +68,8 @@ class _Verification:
             self._check_run(folder, files)
         if folders is None:
             self._check_inputs()
+        if self.recomputation is not None:
+            self.recomputation.run()
         return self.report
 
     def _folders(self, wanted: Collection[str] | None) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -118,7 +94,7 @@ class _Verification:
 
     def _take(self, folder: str, name: str, blob: str, content: bytes | None, files: dict[str, bytes]) -> None:
         if content is None or _blob_id(content) != blob:
-            self._found(folder, name, "its Git object is missing or damaged")
+            self.report.found(folder, name, "its Git object is missing or damaged")
         else:
             files[name] = content
             self.report.checked["files"] += 1
@@ -127,7 +103,7 @@ class _Verification:
         self.report.checked["runs"] += 1
         run = RunId.from_path(folder)
         if run is None:
-            self._found(folder, None, "the folder's name is no run id")
+            self.report.found(folder, None, "the folder's name is no run id")
             return
         manifest = self._check_manifest(folder, run, files)
         self._guard(folder, ANNOTATIONS, lambda: Annotations.from_bytes(_required(files, ANNOTATIONS)))
@@ -138,13 +114,15 @@ class _Verification:
             self._check_unknown(folder, files, manifest.artifacts)
             if self.artifacts:
                 self._check_tables(folder, manifest)
+            if self.recomputation is not None and statistics is not None:
+                self.recomputation.add(folder, manifest.to_dict(), files[STATS])
 
     def _check_manifest(self, folder: str, run: RunId, files: Mapping[str, bytes]) -> Manifest | None:
         try:
             manifest = Manifest.from_bytes(_required(files, MANIFEST))
             check_address(manifest, run)
         except RunvaultError as error:
-            self._found(folder, MANIFEST, error.message, error.hint)
+            self.report.found(folder, MANIFEST, error.message, error.hint)
             return None
         return manifest
 
@@ -152,7 +130,7 @@ class _Verification:
         """Check that the headline metrics are the statistics, as fractions and seconds."""
         for name, value in headline_metrics(statistics).items() if statistics is not None else ():
             if name in metrics and metrics[name] != value:
-                self._found(folder, MANIFEST, f"metric {name} is {metrics[name]}, in {STATS} it is {value}")
+                self.report.found(folder, MANIFEST, f"metric {name} is {metrics[name]}, in {STATS} it is {value}")
 
     def _check_pointers(self, folder: str, files: Mapping[str, bytes], artifacts: Mapping[str, Json]) -> None:
         for name, entry in artifacts.items():
@@ -161,10 +139,10 @@ class _Verification:
             try:
                 pointer = parse_pointer(_required(files, pointer_name), name)
             except RunvaultError as error:
-                self._found(folder, pointer_name, error.message, error.hint)
+                self.report.found(folder, pointer_name, error.message, error.hint)
                 continue
             if (pointer.md5, pointer.size) != (entry["md5"], entry["size"]):
-                self._found(folder, pointer_name, "the pointer is not to the object that the manifest names")
+                self.report.found(folder, pointer_name, "the pointer is not to the object that the manifest names")
             self._check_object(folder, name, entry)
 
     def _check_object(self, folder: str, name: str, entry: Mapping[str, Json]) -> None:
@@ -173,7 +151,7 @@ class _Verification:
             self.objects[key] = self._object_problem(*key)
         problem = self.objects[key]
         if problem is not None:
-            self._found(folder, name, problem, FETCH)
+            self.report.found(folder, name, problem, FETCH)
 
     def _object_problem(self, md5: str, sha256: str | None, size: int) -> str | None:
         """Return what is wrong with an object; None where a good copy is in the cache, or in keep alone."""
@@ -190,7 +168,7 @@ class _Verification:
     def _check_unknown(self, folder: str, files: Mapping[str, bytes], artifacts: Mapping[str, Json]) -> None:
         known = {MANIFEST, ANNOTATIONS, STATS, *(f"{name}.dvc" for name in artifacts)}
         for name in files.keys() - known:
-            self._found(folder, name, "the manifest does not know this file")
+            self.report.found(folder, name, "the manifest does not know this file")
 
     def _check_tables(self, folder: str, manifest: Manifest) -> None:
         members = manifest.to_dict()
@@ -218,21 +196,20 @@ class _Verification:
             try:
                 pointer = parse_pointer(_required({path: contents[blob]}, path), name, folder=name.endswith(".dir"))
             except (RunvaultError, KeyError) as error:
-                self._found("", path, str(error) if isinstance(error, RunvaultError) else "its Git object is missing")
+                self.report.found(
+                    "", path, str(error) if isinstance(error, RunvaultError) else "its Git object is missing"
+                )
                 continue
             problem = self._object_problem(pointer.md5, None, pointer.size)
             if problem is not None:
-                self._found("", path, problem, FETCH)
+                self.report.found("", path, problem, FETCH)
 
     def _guard(self, folder: str, name: str, check: Callable[[], T]) -> T | None:
         try:
             return check()
         except RunvaultError as error:
-            self._found(folder, name, error.message, error.hint)
+            self.report.found(folder, name, error.message, error.hint)
             return None
-
-    def _found(self, folder: str, file: str | None, problem: str, hint: str | None = None) -> None:
-        self.report.findings.append(Finding(folder.removeprefix("runs/").split("/")[-1], file, problem, hint))
 
 
 def headline_metrics(statistics: Table) -> dict[str, Number]:

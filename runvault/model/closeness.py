@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
+from math import isfinite, isnan
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ from runvault.model.table import Array, Table
 RTOL = 1e-9  # FORMAT: `close` means the same orders, and values within 1e-9 relative
 
 Tables: TypeAlias = Mapping[str, Table]
+Value: TypeAlias = "Number | str"
 ORDERS, EQUITY = "orders.parquet", "equity.parquet"
 
 
@@ -84,22 +85,45 @@ def values_agree(a: Array, b: Array, rtol: float = RTOL) -> bool:
 
 
 def _metrics_agree(old: Mapping[str, Number], new: Mapping[str, Number], rtol: float) -> bool:
-    if old.keys() != new.keys():
-        return False
-    money = max(abs(old.get("start_value") or 0.0), 1.0)
-    return all(_agree(old[name], new[name], money if _is_money(name) else 1.0, rtol) for name in old)
+    return old.keys() == new.keys() and not differing(old, new, old.get("start_value"), rtol)
 
 
-def _agree(a: Number, b: Number, scale: float, rtol: float) -> bool:
-    """Compare within `rtol` of the greater, and within 1e-9 of `scale`: a profit near zero is a difference of accounts.
+def differing(
+    old: Mapping[str, Value], new: Mapping[str, Value], start_value: Number = None, rtol: float = RTOL
+) -> list[str]:
+    """Return the names that two sets of values share and do not agree on, sorted.
+
+    Parameters
+    ----------
+    old, new : mapping
+        Metrics or statistics by name; before a colon and a space stands the column that one is about.
+    start_value : number or None
+        What money is compared with: a profit near zero is a difference of accounts.
+    rtol : float
+        How much of the greater two values may differ by.
+
+    Examples
+    --------
+    >>> differing({"total_return": 0.1, "win_rate": 0.5}, {"total_return": 0.1 + 1e-12, "win_rate": 0.4})
+    ['win_rate']
+    """
+    money = max(abs(start_value or 0.0), 1.0)
+    shared = old.keys() & new.keys()
+    return sorted(name for name in shared if not _agree(old[name], new[name], money if _is_money(name) else 1.0, rtol))
+
+
+def _agree(a: Value, b: Value, scale: float, rtol: float) -> bool:
+    """Compare within `rtol` of the greater, and within 1e-9 of `scale`; NaN equals NaN, and None nothing but itself.
 
     A wider tolerance widens the first alone, since a tenth of an account says nothing about a profit near zero.
     """
-    if a is None or b is None or not (isfinite(a) and isfinite(b)):
+    if a is None or b is None or isinstance(a, str) or isinstance(b, str):
         return a == b
+    if not (isfinite(a) and isfinite(b)):
+        return a == b or (isnan(a) and isnan(b))
     return abs(a - b) <= max(rtol * max(abs(a), abs(b)), min(rtol, RTOL) * scale)
 
 
 def _is_money(name: str) -> bool:
-    metric = METRICS.get(name)
+    metric = METRICS.get(name.rpartition(": ")[2])
     return metric is not None and metric.unit == "money"
