@@ -712,7 +712,14 @@ class Vault:
 
         return export_run(self.stores, self._located(ref), Path(folder))
 
-    def verify(self, refs: Sequence[RunLike] = (), *, artifacts: bool = False, recompute: bool = False) -> Report:
+    def verify(
+        self,
+        refs: Sequence[RunLike] = (),
+        *,
+        artifacts: bool = False,
+        recompute: bool = False,
+        signatures: bool = False,
+    ) -> Report:
         """Check addresses, digests, schema, pointers and objects; nothing is changed.
 
         Parameters
@@ -723,11 +730,13 @@ class Vault:
             Read every table too, and compute the results digests from them.
         recompute : bool
             Compute the statistics anew from archived prices and orders, and compare.
+        signatures : bool
+            Check who signed the archive's commits, against git's allowed signers and the user's keyring.
         """
-        from runvault.integrity.verify import verify
+        from runvault.integrity.verify import Checks, verify
 
         runs = [self._located(ref).id for ref in refs] or None
-        return verify(self.stores, runs, artifacts=artifacts, recompute=recompute)
+        return verify(self.stores, runs, Checks(artifacts, recompute, signatures))
 
     def push(self, remote: str | None = None, *, artifacts: bool = True, data: bool = True, **how: Any) -> Shared:
         """Send the archive to a Git remote and its objects to the DVC remote; what is new there is merged first.

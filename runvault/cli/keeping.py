@@ -31,6 +31,7 @@ def reindex(context: Context, /) -> None:
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
 @click.option("--artifacts", is_flag=True, help="Read every table, too, and compute the results digests from them")
 @click.option("--recompute", is_flag=True, help="Compute the statistics from archived prices and orders, and compare")
+@click.option("--signatures", is_flag=True, help="Check who signed the commits: allowed signers, or the GPG keyring")
 @output_options
 @click.pass_obj
 def verify(context: Context, /, runs: tuple[str, ...], form: str, **asked: bool) -> int:

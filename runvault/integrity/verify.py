@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -17,6 +18,7 @@ from runvault.archive.gate import Gate
 from runvault.errors import FormatError, IntegrityError, RunvaultError
 from runvault.integrity.findings import Report
 from runvault.integrity.recompute import Recomputation
+from runvault.integrity.signatures import check_signatures
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
@@ -37,30 +39,37 @@ NO_TIME = np.iinfo(np.int64).min  # as NumPy writes NaT
 FETCH = "fetch it: dvc fetch --all-branches"
 
 
-def verify(
-    stores: Stores, runs: Collection[RunId] | None = None, *, artifacts: bool = False, recompute: bool = False
-) -> Report:
-    """Check runs at the tip of the archive.
+@dataclass(frozen=True)
+class Checks:
+    """What is checked besides what always is.
 
     Parameters
     ----------
-    runs : collection of RunId, optional
-        Which runs; all of them by default.
     artifacts : bool
         Read every table too, with the checks that reading makes, and compute the results digest from them. Without it
         an artifact's hash is compared with the manifest's, and its content is not interpreted.
     recompute : bool
         Rebuild every portfolio and compare its statistics with those archived.
+    signatures : bool
+        Check the signatures of the archive's commits.
     """
-    return _Verification(stores, artifacts, recompute).run({run.path for run in runs} if runs is not None else None)
+
+    artifacts: bool = False
+    recompute: bool = False
+    signatures: bool = False
+
+
+def verify(stores: Stores, runs: Collection[RunId] | None = None, checks: Checks | None = None) -> Report:
+    """Check runs at the tip of the archive; all of them unless `runs` says which."""
+    return _Verification(stores, checks or Checks()).run({run.path for run in runs} if runs is not None else None)
 
 
 class _Verification:
-    def __init__(self, stores: Stores, artifacts: bool, recompute: bool) -> None:
+    def __init__(self, stores: Stores, checks: Checks) -> None:
         self.stores = stores
-        self.artifacts = artifacts
+        self.checks = checks
         self.report = Report(checked=Counter(runs=0, files=0, artifacts=0))
-        self.recomputation = Recomputation(stores, self.report) if recompute else None
+        self.recomputation = Recomputation(stores, self.report) if checks.recompute else None
         self.objects: dict[tuple[str, str | None, int], str | None] = {}
 
     def run(self, folders: Collection[str] | None) -> Report:
@@ -70,6 +79,8 @@ class _Verification:
             self._check_inputs()
         if self.recomputation is not None:
             self.recomputation.run()
+        if self.checks.signatures:
+            check_signatures(self.stores, folders, self.report)
         return self.report
 
     def _folders(self, wanted: Collection[str] | None) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -112,7 +123,7 @@ class _Verification:
             self._check_metrics(folder, manifest.metrics, statistics)
             self._check_pointers(folder, files, manifest.artifacts)
             self._check_unknown(folder, files, manifest.artifacts)
-            if self.artifacts:
+            if self.checks.artifacts:
                 self._check_tables(folder, manifest)
             if self.recomputation is not None and statistics is not None:
                 self.recomputation.add(folder, manifest.to_dict(), files[STATS])

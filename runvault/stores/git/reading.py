@@ -104,6 +104,10 @@ class Reader:
             if kind == "blob":
                 yield name, content
 
+    def read_commits(self, commits: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield ``(commit, content)`` of the commit objects that are there, in the order asked."""
+        yield from ((name, content) for name, kind, content in self._batch(commits) if kind == "commit")
+
     def _advance(self, old: str, new: str) -> Advance | None:
         """Return the way from `old` to `new` where it is short and straight, asked of git once."""
         if self._way is None or self._way[:2] != (old, new):
