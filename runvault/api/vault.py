@@ -15,7 +15,7 @@ from runvault.api.runs import Runs
 from runvault.api.settings import DEFAULTS, Settings
 from runvault.archive.reading import Located, locate, read_members
 from runvault.archive.stores import Stores
-from runvault.errors import ConfigError, VaultNotFoundError
+from runvault.errors import ConfigError, IntegrityError, VaultNotFoundError
 from runvault.model.query import Selection
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from runvault.archive.starting import Started
     from runvault.execution.bisect import BisectOutcome
     from runvault.execution.stale import Staleness
+    from runvault.integrity.collecting import Removal
     from runvault.integrity.findings import Report
     from runvault.sharing.bundles import Bundled
     from runvault.sharing.remotes import NamedRemote
@@ -68,7 +69,11 @@ def open_vault(
         There is no repository, or it has no archive branch.
     """
     vault = find_vault(path, branch, flags)
-    vault.stores.require_tip()
+    try:
+        vault.stores.require_tip()
+    except IntegrityError:
+        if not read_only:  # who reads is told when something is read, and may want to verify and repair
+            raise
     if not read_only:
         from runvault.stores.git.init import check_writable
 
@@ -694,6 +699,80 @@ class Vault:
         remove_runs(self.stores, runs, provenance(self.stores))
         return [str(run) for run in runs]
 
+    def space_of(self, refs: RunLike | Sequence[RunLike]) -> int:
+        """Return the size of the artifacts that these runs alone need, in bytes: what `gc` can free without them."""
+        from runvault.integrity.retention import space_of
+
+        return space_of(self.stores, [self._located(ref).id for ref in _several(refs)])
+
+    def prune(
+        self,
+        *,
+        keep_last: int | None = None,
+        keep_best: int | None = None,
+        metric: str = "sharpe_ratio",
+        keep_tags: Sequence[str] = (),
+        older_than: str | None = None,
+        dry_run: bool = False,
+    ) -> Removal:
+        """Take runs off the tip by a policy; what any of the arguments keeps stays, each strategy by itself.
+
+        Parameters
+        ----------
+        keep_last : int, optional
+            The newest runs.
+        keep_best : int, optional
+            The best runs by `metric`; undefined is never among the best.
+        keep_tags : sequence of str
+            Runs with any of these tags.
+        older_than : str, optional
+            A time, or an age such as ``90d``: younger runs are kept.
+        dry_run : bool
+            Find out, and remove nothing.
+
+        Returns
+        -------
+        Removal
+            ``.removed``, the ids, and ``.size_bytes``, what `gc` can free then. History keeps the runs.
+
+        Raises
+        ------
+        ConfigError
+            Nothing is said to be kept, or no run has the metric.
+        """
+        from runvault.integrity.retention import Policy, prune
+        from runvault.model.query import normalise_time
+
+        older = None if older_than is None else normalise_time(absolute(older_than, now()))
+        policy = Policy(keep_last, keep_best, metric, texts(keep_tags), older)
+        return prune(self.stores, policy, provenance(self.stores), dry_run=dry_run)
+
+    def gc(self, keep_history: int | None = None, *, dry_run: bool = False) -> Removal:
+        """Drop the objects that nothing kept needs, from the DVC cache and from keep.
+
+        Parameters
+        ----------
+        keep_history : int, optional
+            How many revisions of each run at a tip; all of them by default.
+        dry_run : bool
+            Find out, and remove nothing.
+
+        Returns
+        -------
+        Removal
+            ``.removed``, the objects, and ``.size_bytes``, the space they took.
+
+        Raises
+        ------
+        IntegrityError
+            History is damaged or incomplete, so that nobody can say what is needed; nothing is removed.
+        """
+        from runvault.integrity.collecting import collect
+
+        if keep_history is not None and keep_history < 1:
+            raise ConfigError("the revision at the tip is always kept", "say how many, from 1, or leave it out")
+        return collect(self.stores, keep_history, dry_run=dry_run)
+
     def restore(self, ref: RunLike) -> Run:
         """Put a run back from history: the revision it had last, or the one that ``@commit`` or ``~1`` names."""
         return self.put_back(ref)[0]
@@ -719,8 +798,9 @@ class Vault:
         artifacts: bool = False,
         recompute: bool = False,
         signatures: bool = False,
+        repair: bool = False,
     ) -> Report:
-        """Check addresses, digests, schema, pointers and objects; nothing is changed.
+        """Check addresses, digests, schema, pointers and objects, and Git's own files; nothing is changed.
 
         Parameters
         ----------
@@ -732,11 +812,14 @@ class Vault:
             Compute the statistics anew from archived prices and orders, and compare.
         signatures : bool
             Check who signed the archive's commits, against git's allowed signers and the user's keyring.
+        repair : bool
+            Heal what a second copy can heal: objects from the cache, from keep and the DVC remote, Git's files from
+            Git remotes, the catalog from the archive. The findings are then what is left.
         """
-        from runvault.integrity.verify import Checks, verify
+        from runvault.integrity.verify import Checks, verify, verify_and_repair
 
         runs = [self._located(ref).id for ref in refs] or None
-        return verify(self.stores, runs, Checks(artifacts, recompute, signatures))
+        return (verify_and_repair if repair else verify)(self.stores, runs, Checks(artifacts, recompute, signatures))
 
     def push(self, remote: str | None = None, *, artifacts: bool = True, data: bool = True, **how: Any) -> Shared:
         """Send the archive to a Git remote and its objects to the DVC remote; what is new there is merged first.

@@ -34,6 +34,11 @@ class ArtifactWriter:
         self.pointers: dict[str, bytes] = {}
         self.described: dict[str, Json] = {}
 
+    @property
+    def md5s(self) -> list[str]:
+        """Return the names of the objects."""
+        return [entry["md5"] for entry in self.described.values()]
+
     def put_table(self, name: str, table: Table) -> None:
         """Store a table as Parquet under `name`."""
         from runvault.stores.tables import write_table

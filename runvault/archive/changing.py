@@ -73,6 +73,22 @@ def remove_runs(stores: Stores, runs: Sequence[RunId], provenance: Provenance) -
     return stores.update(plan)
 
 
+def remove_unchanged(stores: Stores, runs: Sequence[RunId], at: str, provenance: Provenance) -> list[RunId]:
+    """Take those of `runs` off the tip that are as they were at the commit `at`; return them."""
+    removed: list[RunId] = []
+
+    def plan(tip: Tip) -> Edit | None:
+        moved = tip.commit != at
+        removed[:] = [run for run in runs if not moved or stores.reader.is_same(at, str(tip.commit), run.path)]
+        if not removed:
+            return None
+        files: list[tuple[str, bytes | None]] = [(run.path, None) for run in removed]
+        return edit_of(files, "Remove " + _counted(removed), removed, "remove", provenance)
+
+    stores.update(plan)
+    return removed
+
+
 def restore_run(stores: Stores, run: RunId, commit: str, last: str, provenance: Provenance) -> str | None:
     """Put a run back as it was at an earlier commit; None where the tip holds just that.
 

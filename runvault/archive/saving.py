@@ -62,6 +62,7 @@ def save_result(stores: Stores, result: Result, request: SaveRequest, provenance
     """
     save = _Save(stores, result, request, provenance, inputs_of(stores, request))
     commit = stores.update(save.plan)
+    save.settle()
     return save.outcome(commit or stores.require_tip())
 
 
@@ -94,6 +95,8 @@ def save_results(
         _Save(stores, result, request, provenance, inputs or inputs_of(stores, request)) for result, request in results
     ]
     commit = stores.update(_Together(saves, stores, provenance).plan) if saves else None
+    for save in saves:
+        save.settle()
     commit = commit or stores.require_tip()
     return [save.outcome(commit) for save in saves]
 
@@ -156,6 +159,10 @@ class _Save:
     def outcome(self, commit: str) -> SaveOutcome:
         """Return what became of it, once `commit` holds it."""
         return SaveOutcome(str(self.address.id), commit, self.created, self.drift)
+
+    def settle(self) -> None:
+        """Say that what was put is named by a commit, or by none that is still to come."""
+        self.stores.objects.settle([*self.inputs.md5.values(), *self.kept.md5.values(), *self.artifacts.md5s])
 
     def plan(self, tip: Tip) -> Edit | None:
         """Return the edit of a commit of this save alone."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from runvault.archive.gate import SWITCH, Gate, check_switch
-from runvault.errors import VaultNotFoundError
+from runvault.errors import IntegrityError, VaultNotFoundError
 from runvault.stores.git.repository import Repository
 
 DVC_CONFIG = ".dvc/config"
@@ -125,9 +125,23 @@ class Stores:
         ------
         VaultNotFoundError
             The repository has no archive branch.
+        IntegrityError
+            The file that says where the branch is at is damaged.
         """
         tip = self.repository.tip()
         if tip is None:
+            self._refuse_damaged()
             where = f"no archive branch {self.repository.branch!r} in {str(self.repository.common_dir)!r}"
             raise VaultNotFoundError(where, hint="run 'runvault init', or name another branch with --branch")
         return tip
+
+    def _refuse_damaged(self) -> None:
+        """Raise where the branch seems to be missing because the file of its ref is damaged."""
+        from runvault.stores.git.refs import ref_damage
+
+        for damage in ref_damage(self.repository):
+            if damage.path in (self.repository.ref, "packed-refs"):
+                message = (
+                    f"the archive branch {self.repository.branch!r} cannot be read: {damage.path} {damage.problem}"
+                )
+                raise IntegrityError(message, hint="run 'runvault verify --repair'")

@@ -105,6 +105,8 @@ class _SweepSave:
 
     def run(self) -> list[SaveOutcome]:
         commit = self.stores.update(self._plan) or self.stores.require_tip()
+        dumps = [md5 for dump in self.dumps.values() for md5 in dump.writer.md5s]
+        self.stores.objects.settle([*self.inputs.md5.values(), *self.shared.md5s, *dumps])
         created = {planned.address.id for planned in self.planned}
         return [
             SaveOutcome(str(address.id), commit, address.id in created, self.drifts.get(address.id))

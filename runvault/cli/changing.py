@@ -1,10 +1,25 @@
-"""Commands that change what is said of runs, and which runs there are: tag, note, alias, rm, restore."""
+"""Commands that change what is said of runs, and which runs there are: tag, note, alias, rm, prune, restore."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from runvault.cli.common import Context, complete_run, complete_tag, echo_csv, echo_json, notice, output_options
+from runvault.cli.common import (
+    Context,
+    complete_metric,
+    complete_run,
+    complete_tag,
+    echo_csv,
+    echo_json,
+    notice,
+    output_options,
+)
+
+if TYPE_CHECKING:
+    from runvault.api.vault import Vault
 
 
 @click.command()
@@ -51,14 +66,61 @@ def rm(context: Context, /, runs: tuple[str, ...], dry_run: bool, form: str) -> 
     History and the DVC cache keep them: restore brings them back.
     """
     vault = context.open_to_write()
+    size_bytes = vault.space_of(runs)
     removed = [vault.get(run).id for run in runs] if dry_run else vault.remove(runs)
+    _show_removed(removed, size_bytes, form, dry_run)
+
+
+@click.command()
+@click.option("--keep-last", type=click.IntRange(min=0), metavar="N", help="Keep the newest N runs of each strategy")
+@click.option("--keep-best", type=click.IntRange(min=0), metavar="N", help="Keep the best N runs by --metric")
+@click.option("--metric", metavar="M", default="sharpe_ratio", show_default=True, shell_complete=complete_metric)
+@click.option(
+    "--keep-tag", "keep_tags", metavar="T", multiple=True, shell_complete=complete_tag, help="Keep runs with this tag"
+)
+@click.option("--older-than", metavar="T", help="Keep runs saved since: a date, a time, or an age such as 90d")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing")
+@output_options
+@click.pass_obj
+def prune(context: Context, /, form: str, dry_run: bool, **policy: Any) -> None:
+    """Take runs off the tip of the archive by a policy, each strategy by itself
+
+    What any of the options keeps stays. History keeps the others: restore brings them back, until gc drops their
+    artifacts.
+
+    Example: runvault prune --keep-last 100 --keep-best 10 --keep-tag golden --older-than 90d --dry-run
+    """
+    vault = context.open_to_write()
+    done = vault.prune(**policy, dry_run=dry_run)
+    if policy["keep_best"] is not None and done.removed:
+        _warn_of_mixed(vault, policy["metric"])
+    _show_removed(done.removed, done.size_bytes, form, dry_run)
+
+
+def _warn_of_mixed(vault: Vault, metric: str) -> None:
+    """Warn where the runs that were ranked are not measured alike."""
+    from runvault.views.definitions import depending, mixed_definitions
+
+    if depending({metric}, None):
+        mixed = mixed_definitions(vault.definitions([run.id for run in vault.list()]).values())
+        if mixed:
+            notice(f"warning: {mixed}")
+
+
+def _show_removed(removed: Sequence[str], size_bytes: int, form: str, dry_run: bool) -> None:
+    from runvault.views.text import size_text
+
     if form == "json":
-        echo_json({"removed": removed, "bytes": 0})
+        echo_json({"removed": list(removed), "bytes": size_bytes})
     elif form == "csv":
         echo_csv([("removed",), *((run,) for run in removed)])
     else:
         for run in removed:
             click.echo(f"{'would remove' if dry_run else 'removed'} {run}")
+    if not removed:
+        notice("no run to remove")
+    elif size_bytes:
+        notice(f"'runvault gc' can then free {size_text(size_bytes)} of artifacts that no other run at the tip needs")
 
 
 @click.command()
@@ -71,4 +133,4 @@ def restore(context: Context, /, run: str) -> None:
     notice(f"{restored.short_id}: {state}, revision {restored.revision}")
 
 
-COMMANDS = (tag, note, alias, rm, restore)
+COMMANDS = (tag, note, alias, rm, prune, restore)

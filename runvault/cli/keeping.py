@@ -1,4 +1,4 @@
-"""Commands that look after an archive: export, reindex, verify."""
+"""Commands that look after an archive: export, reindex, verify, gc."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ def reindex(context: Context, /) -> None:
 @click.option("--artifacts", is_flag=True, help="Read every table, too, and compute the results digests from them")
 @click.option("--recompute", is_flag=True, help="Compute the statistics from archived prices and orders, and compare")
 @click.option("--signatures", is_flag=True, help="Check who signed the commits: allowed signers, or the GPG keyring")
+@click.option("--repair", is_flag=True, help="Heal what another copy can heal, and report what is left")
 @output_options
 @click.pass_obj
 def verify(context: Context, /, runs: tuple[str, ...], form: str, **asked: bool) -> int:
-    """Check addresses, digests, schema, pointers and objects; changes nothing
+    """Check addresses, digests, schema, pointers, objects and Git's own files; changes nothing without --repair
 
-    Exits with 1 where anything is found.
+    Exits with 1 where anything is found, even what could be healed; with --repair where anything is left.
     """
     vault = context.open()
     with working("reading the archive and its objects"):
@@ -53,8 +54,54 @@ def verify(context: Context, /, runs: tuple[str, ...], form: str, **asked: bool)
         from runvault.views.text import table
 
         click.echo(table([[inert(cell or "") for cell in row] for row in rows], headings, STYLES[form]))
+    for repaired in report.repaired or ():
+        notice(f"repaired {repaired}")
     notice(", ".join(f"{count} {name}" for name, count in report.checked.items()) + " checked")
     return 1 if rows else 0
 
 
-COMMANDS = (export, reindex, verify)
+def _history(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
+    if value == "all":
+        return None
+    if not (value.isascii() and value.isdigit() and int(value)):
+        raise click.BadParameter(f"{value!r} is neither 'all' nor a number from 1")
+    return int(value)
+
+
+@click.command()
+@click.option(
+    "--keep-history",
+    callback=_history,
+    default="all",
+    show_default=True,
+    metavar="N|all",
+    help="Revisions of each run to keep",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be dropped, and drop nothing")
+@output_options
+@click.pass_obj
+def gc(context: Context, /, keep_history: int | None, dry_run: bool, form: str) -> None:
+    """Drop artifacts that nothing kept needs, from the DVC cache and from its second copy
+
+    Kept are all revisions of the runs at the tip of any branch, remote branch or tag, what your own DVC files name,
+    and what a save in progress has put.
+    """
+    vault = context.open()
+    with working("reading what is needed"):
+        done = vault.gc(keep_history, dry_run=dry_run)
+    if form == "json":
+        echo_json(done.to_dict())
+    elif form == "csv":
+        echo_csv([("removed", "of"), *((md5, done.of.get(md5)) for md5 in done.removed)])
+    else:
+        for md5 in done.removed:
+            of = f", {done.of[md5]}" if md5 in done.of else ""
+            click.echo(f"{'would drop' if dry_run else 'dropped'} {md5}{of}")
+    from runvault.views.text import size_text
+
+    notice(f"{len(done.removed)} objects, {size_text(done.size_bytes)}")
+    if vault.stores.objects.shares_cache:
+        notice("the DVC cache lies outside this repository and may be shared: nothing was taken from it")
+
+
+COMMANDS = (export, reindex, verify, gc)

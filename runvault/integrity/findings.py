@@ -31,11 +31,14 @@ class Report:
     ----------
     checked : Counter
         How many runs, files and artifacts were looked at; ``kept`` are objects that the DVC cache has lost and our
-        second name for them still holds, which is no finding.
+        second name for them still holds, ``on a remote`` those that only the DVC remote has; neither is a finding.
+    repaired : list of str or None
+        What was healed before, where that was asked for; `findings` are what is left.
     """
 
     findings: list[Finding] = field(default_factory=list)
     checked: Counter[str] = field(default_factory=Counter)
+    repaired: list[str] | None = None
 
     def found(self, folder: str, file: str | None, problem: str, hint: str | None = None) -> None:
         """Add a finding about the run in `folder`, or about no run in particular where that is empty."""
@@ -43,4 +46,6 @@ class Report:
 
     def to_dict(self) -> dict[str, Json]:
         """Return the document that ``runvault verify --json`` prints."""
-        return {"checked": dict(self.checked), "findings": [asdict(finding) for finding in self.findings]}
+        findings = [asdict(finding) for finding in self.findings]
+        repaired = {} if self.repaired is None else {"repaired": self.repaired}
+        return {"checked": dict(self.checked), "findings": findings, **repaired}

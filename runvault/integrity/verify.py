@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,17 +13,21 @@ import numpy as np
 from runvault.archive.artifacts import read_tables
 from runvault.archive.compose import ANNOTATIONS, MANIFEST, STATS
 from runvault.archive.curves import portfolio_tables
-from runvault.archive.gate import Gate
+from runvault.archive.gate import SWITCH, check_switch
 from runvault.errors import FormatError, IntegrityError, RunvaultError
 from runvault.integrity.findings import Report
+from runvault.integrity.ground import REPAIR, check_catalog, check_git, check_refs
 from runvault.integrity.recompute import Recomputation
+from runvault.integrity.repair import Object, Remotes, repair
 from runvault.integrity.signatures import check_signatures
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
 from runvault.model.metrics import METRICS, Number, to_metric
 from runvault.model.table import Table
-from runvault.stores.dvc import parse_pointer
+from runvault.stores.dvc import Pointer, parse_pointer
+from runvault.stores.git.damage import Damage
+from runvault.stores.git.soundness import SoundReader
 from runvault.stores.tables import read_table
 
 if TYPE_CHECKING:
@@ -34,8 +37,7 @@ Json: TypeAlias = Any
 T = TypeVar("T")
 
 NO_TIME = np.iinfo(np.int64).min  # as NumPy writes NaT
-
-
+ABSENT = "absent"
 FETCH = "fetch it: dvc fetch --all-branches"
 
 
@@ -60,8 +62,23 @@ class Checks:
 
 
 def verify(stores: Stores, runs: Collection[RunId] | None = None, checks: Checks | None = None) -> Report:
-    """Check runs at the tip of the archive; all of them unless `runs` says which."""
+    """Check runs at the tip of the archive; all of them, and what they stand on, unless `runs` says which."""
     return _Verification(stores, checks or Checks()).run({run.path for run in runs} if runs is not None else None)
+
+
+def verify_and_repair(stores: Stores, runs: Collection[RunId] | None = None, checks: Checks | None = None) -> Report:
+    """Do what `verify` does, heal what a second copy can heal, and report what remains and what was done."""
+    folders = {run.path for run in runs} if runs is not None else None
+    repaired: list[str] = []
+    while True:
+        found = _Verification(stores, checks or Checks())
+        found.report.repaired = repaired
+        found.run(folders)
+        git = bool(found.git_damage or found.told)
+        healed = repair(stores, found.unwell, git=git, catalog=found.catalog_damaged) if found.is_unwell else []
+        if not set(healed) - set(repaired):  # nothing more can be done
+            return found.report
+        repaired += [each for each in healed if each not in repaired]
 
 
 class _Verification:
@@ -71,62 +88,107 @@ class _Verification:
         self.report = Report(checked=Counter(runs=0, files=0, artifacts=0))
         self.recomputation = Recomputation(stores, self.report) if checks.recompute else None
         self.objects: dict[tuple[str, str | None, int], str | None] = {}
+        self.pointers: dict[tuple[str, str], Pointer | RunvaultError] = {}
+        self.told: set[str] = set()  # Git objects that a finding names already
+        self.git_damage: list[Damage] = []
+        self.catalog_damaged = False
+        self.unwell: dict[Object, None] = {}  # objects of which a copy is missing or damaged
+        self.absent: dict[str, list[tuple[str, str]]] = defaultdict(list)  # objects that are nowhere here, and whose
+
+    @property
+    def is_unwell(self) -> bool:
+        """Tell whether there is anything to repair: a copy that is missing beside a good one is no finding."""
+        return bool(self.unwell or self.git_damage or self.told or self.catalog_damaged)
 
     def run(self, folders: Collection[str] | None) -> Report:
-        for folder, files in self._folders(folders):
-            self._check_run(folder, files)
-        if folders is None:
-            self._check_inputs()
+        self.git_damage = check_refs(self.stores, self.report) if folders is None else []
+        tip = self.stores.repository.tip() if self.git_damage else self.stores.require_tip()
+        if tip is None:
+            return self.report
+        self._check_tip(tip, folders)
+        self._check_absent()
         if self.recomputation is not None:
             self.recomputation.run()
         if self.checks.signatures:
             check_signatures(self.stores, folders, self.report)
+        if folders is None:
+            self.git_damage += check_git(self.stores, tip, self.report, self.told)
+            if not self.git_damage and not self.told:  # a fresh one would know less than the one that is there
+                self.catalog_damaged = check_catalog(self.stores, tip, self.report)
         return self.report
 
-    def _folders(self, wanted: Collection[str] | None) -> Iterator[tuple[str, dict[str, bytes]]]:
-        """Yield each run's folder with its files, read in one pass over the tip."""
-        blobs: dict[str, dict[str, str]] = defaultdict(dict)
-        for path, blob in Gate(self.stores.reader).changed_files(None, self.stores.require_tip()):
+    def _check_tip(self, tip: str, wanted: Collection[str] | None) -> None:
+        """Check each run, and the inputs, with one walk of the tip and one reading of its files."""
+        source = SoundReader(self.stores.repository)
+        listed, damaged = source.files(tip)
+        for damage in damaged:
+            self._lost(damage.path, damage.object or "", damage.problem)
+        runs, inputs = defaultdict[str, dict[str, str]](dict), {}
+        for path, blob in listed:
             parts = path.split("/")
             folder = "/".join(parts[:3])
-            if parts[0] == "runs" and blob is not None and (wanted is None or folder in wanted):
-                blobs[folder]["/".join(parts[3:])] = blob
-        folders = sorted(blobs)
-        contents = self.stores.reader.read_blobs(blob for folder in folders for blob in blobs[folder].values())
-        following = next(contents, None)
+            if parts[0] == "runs" and (wanted is None or folder in wanted):
+                runs[folder]["/".join(parts[3:])] = blob
+            elif parts[0] == "data" and wanted is None:
+                inputs[path] = blob
+        self._check_switch(source, dict(listed).get(SWITCH), whole=not damaged)
+        self._check_runs(source, runs)
+        self._check_inputs(source, inputs)
+
+    def _check_switch(self, source: SoundReader, blob: str | None, *, whole: bool) -> None:
+        content = dict(source.read_blobs([blob])).get(blob) if blob else None
+        if blob and content is None:
+            self._lost(SWITCH, blob)
+        elif content is not None or whole:
+            check_switch(content)
+
+    def _check_runs(self, source: SoundReader, runs: Mapping[str, Mapping[str, str]]) -> None:
+        folders = sorted(runs)
+        blobs = [blob for folder in folders for blob in runs[folder].values()]
+        contents = _Contents(source.read_blobs(blobs), Counter(blobs))
         for folder in folders:
             files: dict[str, bytes] = {}
-            for name, blob in blobs[folder].items():
-                content = None
-                if following is not None and following[0] == blob:  # what is not there is left out of the answers
-                    content, following = following[1], next(contents, None)
-                self._take(folder, name, blob, content, files)
-            yield folder, files
+            for name, blob in runs[folder].items():
+                content = contents.take(blob)
+                if content is None:
+                    self._lost(f"{folder}/{name}", blob)
+                else:
+                    files[name] = content
+                    self.report.checked["files"] += 1
+            self._check_run(folder, files, runs[folder])
 
-    def _take(self, folder: str, name: str, blob: str, content: bytes | None, files: dict[str, bytes]) -> None:
-        if content is None or _blob_id(content) != blob:
-            self.report.found(folder, name, "its Git object is missing or damaged")
+    def _lost(self, path: str, blob: str, problem: str = "its Git object is missing or damaged") -> None:
+        """Report a Git object that is not there, by the run and the file that it was."""
+        self.told.add(blob)
+        parts = path.split("/")
+        if parts[0] == "runs" and len(parts) >= 3:
+            self.report.found("/".join(parts[:3]), "/".join(parts[3:]) or None, f"{problem}: {blob}", REPAIR)
         else:
-            files[name] = content
-            self.report.checked["files"] += 1
+            self.report.found("", path, f"{problem}: {blob}", REPAIR)
 
-    def _check_run(self, folder: str, files: Mapping[str, bytes]) -> None:
+    def _check_run(self, folder: str, files: Mapping[str, bytes], blobs: Mapping[str, str]) -> None:
         self.report.checked["runs"] += 1
         run = RunId.from_path(folder)
         if run is None:
             self.report.found(folder, None, "the folder's name is no run id")
             return
-        manifest = self._check_manifest(folder, run, files)
-        self._guard(folder, ANNOTATIONS, lambda: Annotations.from_bytes(_required(files, ANNOTATIONS)))
-        statistics = self._guard(folder, STATS, lambda: read_table(_required(files, STATS), "stats"))
+        manifest = self._check_manifest(folder, run, files) if MANIFEST in files or MANIFEST not in blobs else None
+        self._check_annotations(folder, files, blobs)
+        statistics = None
+        if STATS in files or STATS not in blobs:
+            statistics = self._guard(folder, STATS, lambda: read_table(_required(files, STATS), "stats"))
         if manifest is not None:
             self._check_metrics(folder, manifest.metrics, statistics)
-            self._check_pointers(folder, files, manifest.artifacts)
+            self._check_pointers(folder, files, blobs, manifest.artifacts)
             self._check_unknown(folder, files, manifest.artifacts)
             if self.checks.artifacts:
                 self._check_tables(folder, manifest)
             if self.recomputation is not None and statistics is not None:
                 self.recomputation.add(folder, manifest.to_dict(), files[STATS])
+
+    def _check_annotations(self, folder: str, files: Mapping[str, bytes], blobs: Mapping[str, str]) -> None:
+        if ANNOTATIONS in files or ANNOTATIONS not in blobs:
+            self._guard(folder, ANNOTATIONS, lambda: Annotations.from_bytes(_required(files, ANNOTATIONS)))
 
     def _check_manifest(self, folder: str, run: RunId, files: Mapping[str, bytes]) -> Manifest | None:
         try:
@@ -143,38 +205,71 @@ class _Verification:
             if name in metrics and metrics[name] != value:
                 self.report.found(folder, MANIFEST, f"metric {name} is {metrics[name]}, in {STATS} it is {value}")
 
-    def _check_pointers(self, folder: str, files: Mapping[str, bytes], artifacts: Mapping[str, Json]) -> None:
+    def _check_pointers(
+        self, folder: str, files: Mapping[str, bytes], blobs: Mapping[str, str], artifacts: Mapping[str, Json]
+    ) -> None:
         for name, entry in artifacts.items():
             self.report.checked["artifacts"] += 1
             pointer_name = f"{name}.dvc"
-            try:
-                pointer = parse_pointer(_required(files, pointer_name), name)
-            except RunvaultError as error:
-                self.report.found(folder, pointer_name, error.message, error.hint)
-                continue
-            if (pointer.md5, pointer.size) != (entry["md5"], entry["size"]):
-                self.report.found(folder, pointer_name, "the pointer is not to the object that the manifest names")
-            self._check_object(folder, name, entry)
+            if pointer_name in files or pointer_name not in blobs:
+                pointer = self._pointer(blobs.get(pointer_name), files.get(pointer_name), name)
+                if isinstance(pointer, RunvaultError):
+                    self.report.found(folder, pointer_name, pointer.message, pointer.hint)
+                elif (pointer.md5, pointer.size) != (entry["md5"], entry["size"]):
+                    problem = "the pointer is not to the object that the manifest names"
+                    self.report.found(folder, pointer_name, problem)
+            self._check_object(folder, name, entry["md5"], entry["sha256"], entry["size"])
 
-    def _check_object(self, folder: str, name: str, entry: Mapping[str, Json]) -> None:
-        key = (entry["md5"], entry["sha256"], entry["size"])
+    def _pointer(self, blob: str | None, content: bytes | None, name: str) -> Pointer | RunvaultError:
+        """Return a pointer, or what is wrong with it; those of a sweep's runs are the same blob."""
+        if content is None or blob is None:
+            return FormatError(f"{name}.dvc is missing")
+        if (blob, name) not in self.pointers:
+            try:
+                self.pointers[blob, name] = parse_pointer(content, name, folder=name.endswith(".dir"))
+            except RunvaultError as error:
+                self.pointers[blob, name] = error
+        return self.pointers[blob, name]
+
+    def _check_object(self, folder: str, name: str, md5: str, sha256: str | None, size: int) -> None:
+        key = (md5, sha256, size)
         if key not in self.objects:
             self.objects[key] = self._object_problem(*key)
         problem = self.objects[key]
-        if problem is not None:
-            self.report.found(folder, name, problem, FETCH)
+        if problem == ABSENT:
+            self.absent[md5].append((folder, name))
+        elif problem is not None:
+            self.report.found(folder, name, problem, REPAIR)
 
     def _object_problem(self, md5: str, sha256: str | None, size: int) -> str | None:
         """Return what is wrong with an object; None where a good copy is in the cache, or in keep alone."""
-        problems = self.stores.objects.check(md5, sha256, size)
+        try:
+            problems = self.stores.objects.check(md5, sha256, size)
+        except RunvaultError as error:  # the listing of a folder
+            self.unwell[md5, sha256, size] = None
+            return error.message
+        if problems:
+            self.unwell[md5, sha256, size] = None
         damaged = [problem.place for problem in problems if problem.kind == "damaged"]
         if damaged:
-            return f"object {md5} is damaged in {' and '.join(damaged)}"
+            return f"object {md5} is damaged in {' and '.join(dict.fromkeys(damaged))}"
         if not self.stores.objects.has(md5):
-            return f"object {md5} is not here"
-        if problems:
-            self.report.checked["kept"] += 1
+            return ABSENT
+        self.report.checked["kept"] += bool(problems)
         return None
+
+    def _check_absent(self) -> None:
+        """Report objects that are neither here nor on the remote; those that are there alone are counted."""
+        if not self.absent:
+            return
+        remotes = Remotes(self.stores)
+        there = remotes.present(self.absent)
+        for md5, places in self.absent.items():
+            if md5 in there:
+                self.report.checked["on a remote"] += 1
+                continue
+            for folder, name in places:
+                self.report.found(folder, name, f"object {md5} is not here", remotes.problem or FETCH)
 
     def _check_unknown(self, folder: str, files: Mapping[str, bytes], artifacts: Mapping[str, Json]) -> None:
         known = {MANIFEST, ANNOTATIONS, STATS, *(f"{name}.dvc" for name in artifacts)}
@@ -196,24 +291,19 @@ class _Verification:
         if recomputed_digest(tables, manifest["metrics"]) != manifest["results_digest"]:
             raise IntegrityError("results_digest is not that of the archived prices, orders and metrics")
 
-    def _check_inputs(self) -> None:
+    def _check_inputs(self, source: SoundReader, inputs: Mapping[str, str]) -> None:
         """Check the pointers under ``data/`` and the objects behind them."""
-        changes = self.stores.reader.changed_files(None, self.stores.require_tip())
-        blobs = {path: blob for path, blob in changes if path.startswith("data/") and blob}
-        contents = dict(self.stores.reader.read_blobs(blobs.values()))
-        for path, blob in blobs.items():
+        contents = dict(source.read_blobs(inputs.values()))
+        for path, blob in inputs.items():
             self.report.checked["inputs"] += 1
-            name = path.rpartition("/")[2].removesuffix(".dvc")
-            try:
-                pointer = parse_pointer(_required({path: contents[blob]}, path), name, folder=name.endswith(".dir"))
-            except (RunvaultError, KeyError) as error:
-                self.report.found(
-                    "", path, str(error) if isinstance(error, RunvaultError) else "its Git object is missing"
-                )
+            if blob not in contents:
+                self._lost(path, blob)
                 continue
-            problem = self._object_problem(pointer.md5, None, pointer.size)
-            if problem is not None:
-                self.report.found("", path, problem, FETCH)
+            pointer = self._pointer(blob, contents[blob], path.rpartition("/")[2].removesuffix(".dvc"))
+            if isinstance(pointer, RunvaultError):
+                self.report.found("", path, pointer.message, pointer.hint)
+                continue
+            self._check_object("", path, pointer.md5, None, pointer.size)
 
     def _guard(self, folder: str, name: str, check: Callable[[], T]) -> T | None:
         try:
@@ -221,6 +311,27 @@ class _Verification:
         except RunvaultError as error:
             self.report.found(folder, name, error.message, error.hint)
             return None
+
+
+class _Contents:
+    """Contents as they come, each of them taken in the order asked; what is asked for again is remembered."""
+
+    def __init__(self, contents: Iterator[tuple[str, bytes]], asked: Counter[str]) -> None:
+        self._contents = contents
+        self._asked = asked
+        self._shared: dict[str, bytes | None] = {}
+        self._following = next(contents, None)
+
+    def take(self, blob: str) -> bytes | None:
+        """Return the content of a blob, None where it is not there."""
+        if blob in self._shared:
+            return self._shared[blob]
+        content = None
+        if self._following is not None and self._following[0] == blob:  # what is not there is left out of the answers
+            content, self._following = self._following[1], next(self._contents, None)
+        if self._asked[blob] > 1:
+            self._shared[blob] = content
+        return content
 
 
 def headline_metrics(statistics: Table) -> dict[str, Number]:
@@ -241,7 +352,3 @@ def _required(files: Mapping[str, bytes], name: str) -> bytes:
     if name not in files:
         raise FormatError(f"{name} is missing")
     return files[name]
-
-
-def _blob_id(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -241,3 +241,20 @@ def drift_text(drift: Mapping[str, Json]) -> str:
         commits = [show_value((drift["code"][side] or {}).get("commit")) for side in ("a", "b")]
         lines.append(f"code: was {commits[0]}, is {commits[1]}")
     return "\n".join(lines)
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size for a person, in the units of file managers.
+
+    Examples
+    --------
+    >>> size_text(999), size_text(1_500_000)
+    ('999 bytes', '1.5 MB')
+    """
+    if size_bytes < 1_000:
+        return f"{size_bytes} bytes"
+    power = 1
+    while power < 4 and size_bytes >= 999.5 * 1_000**power:
+        power += 1
+    size = size_bytes / 1_000**power
+    return f"{size:.{0 if size >= 99.5 else 1}f} {('KB', 'MB', 'GB', 'TB')[power - 1]}"

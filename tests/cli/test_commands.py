@@ -202,9 +202,35 @@ def test_log_of_a_run_has_a_limit(program, vault: rv.Vault) -> None:
 def test_rm_and_restore(program, runs: list[rv.Run]) -> None:
     assert "would remove" in program("rm", runs[0].id, "--dry-run").out
     assert program("list", "--count").out.strip() == "3"
-    assert program("rm", runs[0].id, "--json").json == {"removed": [runs[0].id], "bytes": 0}
+    alone = sum(entry["size"] for name, entry in runs[0].artifacts.items())
+    assert program("rm", runs[0].id, "--json").json == {"removed": [runs[0].id], "bytes": alone}
     assert program("list", "--count").out.strip() == "2"
     assert program("restore", runs[0].id).status == 0
+    assert program("list", "--count").out.strip() == "3"
+
+
+def test_prune_and_gc(program, runs: list[rv.Run]) -> None:
+    asked = ("prune", "--keep-last", "1", "--keep-tag", "t10")
+    assert program(*asked, "--dry-run", "--json").json["removed"] == [runs[1].id]
+    assert program("list", "--count").out.strip() == "3"
+    assert program(*asked).out == f"removed {runs[1].id}\n"
+    assert program("list", "--count").out.strip() == "2"
+    assert program("prune", "--keep-last", "1", "--keep-tag", "t10", "--json").json == {"removed": [], "bytes": 0}
+
+    mine = {entry["md5"] for entry in runs[1].artifacts.values()}
+    would = program("gc", "--dry-run")
+    assert {line.split()[2].rstrip(",") for line in would.out.splitlines()} == mine
+    assert "equity.parquet of" in would.out
+    done = program("gc", "--json").json
+    assert (set(done["removed"]), done["bytes"] > 0) == (mine, True)
+    assert program("gc", "--keep-history", "1", "--json").json == {"removed": [], "bytes": 0}
+    assert program("verify").status == 0
+
+
+def test_prune_and_gc_refuse_what_means_nothing(program, runs: list[rv.Run]) -> None:
+    assert program("prune").status == 13
+    assert program("prune", "--keep-best", "1", "--metric", "sharp_ratio").status == 13
+    assert program("gc", "--keep-history", "0").status == 2
     assert program("list", "--count").out.strip() == "3"
 
 

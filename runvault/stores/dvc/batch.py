@@ -43,10 +43,13 @@ class Batch:
         ``files/md5`` folders that shall hold every object: bytes are written below the first, and linked to the others.
     folder_mode : int or None
         Mode of folders made below the first root, for a cache that a group shares.
+    note : callable or None
+        Told of each object before anything looks whether it is there.
     """
 
     roots: tuple[Path, ...]
     folder_mode: int | None = None
+    note: Callable[[str], None] | None = None
     _pending: dict[str, _Pending] = field(default_factory=dict)
     _links: list[tuple[Path, Path]] = field(default_factory=list)
     _synced_anyway: list[Path] = field(default_factory=list)
@@ -56,6 +59,8 @@ class Batch:
         """Put one object into every root that lacks it or holds it damaged."""
         if md5 in self._pending:
             return
+        if self.note is not None:
+            self.note(md5)
         paths = [object_path(root, md5) for root in self.roots]
         good = [path for path in paths if path.exists() and is_good(path)]
         if good:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +18,13 @@ from runvault.stores.dvc.batch import Batch, object_path
 from runvault.stores.dvc.cache import Cache, find_dvc_folder, resolve_cache
 from runvault.stores.dvc.files import chunks_of, device_of, hash_chunks
 from runvault.stores.dvc.inputs import Listing, describe_file, list_folder, read_listing, writer_of
+from runvault.stores.dvc.pending import Pending
 from runvault.stores.dvc.pointers import MD5
 from runvault.stores.dvc.stored import Stored, describe
 
 KEEP = "runvault/keep/files/md5"  # below the common git folder: shared by worktrees, never pushed
+
+_PLACES = ("keep", "cache")  # in the order in which copies are looked at
 
 HINTS = {
     errno.ENOSPC: "free some space and do it again: nothing half is kept",
@@ -65,6 +70,16 @@ class ObjectStore:
     def _cache(self) -> Cache | None:
         # Asked of DVC on first need only: keep answers nearly every read, and DVC takes 60 ms to import
         return None if self._dvc_folder is None else resolve_cache(self._dvc_folder)
+
+    @cached_property
+    def pending(self) -> Pending:
+        """Return the notes of objects that are put and not committed yet."""
+        return Pending(self.keep.parents[2])
+
+    @property
+    def dvc_folder(self) -> Path | None:
+        """Return the ``.dvc`` folder that rules here; None where the repository has no DVC."""
+        return self._dvc_folder
 
     @property
     def cache(self) -> Path | None:
@@ -130,8 +145,8 @@ class ObjectStore:
 
     def _new_batch(self) -> Batch:
         if self._cache is None:
-            return Batch((self.keep,))
-        return Batch((self._cache.objects, self.keep), self._cache.folder_mode)
+            return Batch((self.keep,), note=self.pending.note)
+        return Batch((self._cache.objects, self.keep), self._cache.folder_mode, self.pending.note)
 
     def get(self, md5: str, sha256: str | None = None) -> bytes:
         """Return an object's bytes once they match `sha256` (its MD5 where that is not given).
@@ -187,18 +202,113 @@ class ObjectStore:
         """Tell whether there is a copy, whatever it holds."""
         return any(path.is_file() for path in self._paths(md5))
 
+    def heal(
+        self,
+        md5: str,
+        sha256: str | None = None,
+        size: int | None = None,
+        fetch: Callable[[str], bytes | None] | None = None,
+    ) -> str | None:
+        """Put a good copy of an object wherever it is missing or damaged; of a folder of its files, too.
+
+        Parameters
+        ----------
+        fetch : callable, optional
+            Gives an object from elsewhere; what it gives is compared with the hash like any other copy.
+
+        Returns
+        -------
+        str or None
+            Where the good copy came from: ``keep``, ``cache`` or ``remote``. None where nothing was to be done, or no
+            good copy is anywhere; then nothing is changed.
+        """
+        problems = {problem.path for problem in self._copies(md5, sha256, size)}
+        good = [place for place, path in zip(_PLACES, self._paths(md5), strict=False) if path not in problems]
+        source = good[0] if good else None
+        if problems:
+            data = None if good or fetch is None else fetch(md5)
+            if data is not None and _matches(data, md5, sha256):
+                source = "remote"
+            if source is None:
+                return None
+            with _translated(self.keep), self.batch() as batch:
+                batch.add(md5, lambda file: file.write(data or b""), lambda path: path not in problems)
+        healed = [source] if problems else []
+        if md5.endswith(".dir"):
+            files = read_listing(self.get(md5, sha256))
+            healed += [by for file in files if (by := self.heal(file, fetch=fetch)) is not None]
+        return healed[0] if healed else None
+
+    def settle(self, md5s: Iterable[str]) -> None:
+        """Say that a commit names these objects, so that a collection need not take this process's word for them."""
+        named = set(md5s)
+        self.pending.settle(named.union(*(self.files_in(md5) for md5 in named if md5.endswith(".dir"))))
+
+    def kept(self) -> Iterator[str]:
+        """Yield the objects that keep has a name for: those that runvault put."""
+        for folder in sorted(self.keep.glob("[0-9a-f][0-9a-f]")):
+            for path in sorted(folder.iterdir()):
+                if MD5.fullmatch(folder.name + path.name):
+                    yield folder.name + path.name
+
+    def files_in(self, md5: str) -> list[str]:
+        """Return the objects that a folder's object lists, none of one that is not here or cannot be read."""
+        try:
+            return read_listing(self.get(md5))
+        except RunvaultError:
+            return []
+
+    def drop(self, md5s: Collection[str], *, dry_run: bool = False) -> int:
+        """Remove objects from keep, and from the cache where it is this repository's own; return the bytes freed.
+
+        A cache elsewhere is one that other repositories may use, whose files nobody here knows: names there stay.
+        """
+        freed = 0
+        for md5 in md5s:
+            paths = [path for path in self._paths(md5) if path.is_file() and self._is_own(path)]
+            names = Counter((path.stat().st_dev, path.stat().st_ino) for path in paths)
+            for path in paths:
+                found = path.stat()
+                if found.st_nlink <= names.pop((found.st_dev, found.st_ino), 0):  # no other name keeps its blocks
+                    freed += found.st_size
+            for path in () if dry_run else paths:
+                if os.name == "nt":
+                    path.chmod(0o644)  # no read-only file is removed there
+                path.unlink(missing_ok=True)
+        return freed
+
+    def _is_own(self, path: Path) -> bool:
+        if path.is_relative_to(self.keep):
+            return True
+        folder, cache = self._dvc_folder, self._cache
+        return (
+            folder is not None
+            and cache is not None
+            and cache.folder_mode is None
+            and cache.objects.resolve().is_relative_to(folder.resolve())
+        )
+
+    @property
+    def shares_cache(self) -> bool:
+        """Tell whether other repositories may use the cache, too, so that nothing is removed from it."""
+        return self.cache is not None and not self._is_own(self.cache)
+
     def check(self, md5: str, sha256: str | None = None, size: int | None = None) -> list[ObjectProblem]:
         """Return what is wrong with the copies of an object; nothing, where every place holds it intact.
 
         Of a folder the files are looked at as well, unless its listing is itself unreadable.
         """
-        problems = []
-        for place, path in zip(("keep", "cache"), self._paths(md5), strict=False):
-            kind = _kind_of_damage(path, md5, sha256, size)
-            problems += [ObjectProblem(place, kind, path)] if kind else []
+        problems = self._copies(md5, sha256, size)
         if md5.endswith(".dir") and len(problems) < len(list(self._paths(md5))):
             for file in read_listing(self.get(md5, sha256)):
                 problems += self.check(file)
+        return problems
+
+    def _copies(self, md5: str, sha256: str | None, size: int | None) -> list[ObjectProblem]:
+        problems = []
+        for place, path in zip(_PLACES, self._paths(md5), strict=False):
+            kind = _kind_of_damage(path, md5, sha256, size)
+            problems += [ObjectProblem(place, kind, path)] if kind else []
         return problems
 
 

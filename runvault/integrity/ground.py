@@ -1,0 +1,63 @@
+"""What all runs stand on: Git's own files, the history behind the tip, and the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from runvault.archive.gate import Gate
+from runvault.errors import RunvaultError
+from runvault.stores.catalog.compare import catalog_problem
+from runvault.stores.git.damage import Damage
+from runvault.stores.git.refs import PACKED, ref_damage
+from runvault.stores.git.soundness import file_damage, history_damage
+
+if TYPE_CHECKING:
+    from runvault.archive.stores import Stores
+    from runvault.integrity.findings import Report
+
+CATALOG = "runvault/catalog.db"
+CODE = "refs/runvault/code/"
+REPAIR = "repair it from another copy: runvault verify --repair"
+REBUILD = "make it anew: runvault reindex"
+
+
+def check_refs(stores: Stores, report: Report) -> list[Damage]:
+    """Report the refs that are not as git wrote them, and return them."""
+    found = ref_damage(stores.repository)
+    for damage in found:
+        report.found("", damage.path, damage.problem, REPAIR)
+    report.checked["refs"] += 1 + (stores.repository.common_dir / PACKED).exists()
+    return found
+
+
+def check_git(stores: Stores, tip: str, report: Report, told: Collection[str]) -> list[Damage]:
+    """Report damaged files and missing objects, but those objects that were `told` already; return all of them."""
+    files = list(file_damage(stores.repository))
+    known = {damage.object for damage in files}
+    history = [each for each in history_damage(stores.repository, _tips(stores, tip)) if each.object not in known]
+    for damage in (*files, *history):
+        if damage.object is None or damage.object not in told:
+            report.found("", damage.path, damage.problem, REPAIR)
+    return files + history
+
+
+def _tips(stores: Stores, tip: str) -> list[str]:
+    """Return the archive's tip and the code that its runs name."""
+    code = stores.repository.git("for-each-ref", "--format=%(objectname)", CODE, ok=(0, 1, 128)).stdout.decode("ascii")
+    return [tip, *dict.fromkeys(code.split())]
+
+
+def check_catalog(stores: Stores, tip: str, report: Report) -> bool:
+    """Report a catalog that says other than the archive; return whether it does."""
+    path = stores.repository.state_dir / "catalog.db"
+    try:
+        problem = catalog_problem(path, Gate(stores.reader), stores.repository.ref, tip)
+    except RunvaultError as error:  # what the archive itself is damaged by is a finding already
+        if not report.findings:
+            report.found("", CATALOG, f"cannot be compared: {error.message}", error.hint)
+        return False
+    report.checked["catalogs"] += path.exists()
+    if problem is not None:
+        report.found("", CATALOG, f"not what the archive says: {problem}", REBUILD)
+    return problem is not None

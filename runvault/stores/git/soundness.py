@@ -1,0 +1,166 @@
+"""Every file of Git's own, looked at as a whole: objects by their names, packs and indexes by their checksums.
+
+The git programs stop at the first object that they cannot read, and repeat themselves about every one that it was
+needed for; what names damage has to go on. They are asked as well, for what only a walk through history tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from runvault.errors import RunvaultError
+from runvault.stores.git.damage import Damage, path_of
+from runvault.stores.git.reading import Reader
+from runvault.stores.git.repository import Repository
+from runvault.stores.git.sounding import named, sound_objects
+
+# Files that end in the SHA-1 of all before it
+_SUMMED = ("pack/*.pack", "pack/*.idx", "pack/*.rev", "pack/*.bitmap", "pack/multi-pack-index", "info/commit-graph")
+_HASH = 20
+
+_LOOSE = re.compile(r"[0-9a-f]{38}")
+_MISSING = re.compile(r"missing (?:blob|tree|commit|tag) ([0-9a-f]{40})")
+_FAULT = re.compile(r"error in (?:blob|tree|commit|tag) ([0-9a-f]{40}): (.*)")
+_OBJECT = re.compile(r"[0-9a-f]{40}")
+_ENTRY = re.compile(rb"([0-7]{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
+
+
+def file_damage(repository: Repository) -> Iterator[Damage]:
+    """Yield the files below ``objects`` whose content does not match their name or checksum."""
+    objects = repository.common_dir / "objects"
+    for folder in sorted(objects.glob("[0-9a-f][0-9a-f]")):
+        for path in sorted(folder.iterdir()):
+            if _LOOSE.fullmatch(path.name) and (problem := _loose_problem(path)):
+                yield Damage(path_of(folder.name + path.name), problem, folder.name + path.name)
+    for pattern in _SUMMED:
+        for path in sorted(objects.glob(pattern)):
+            with suppress(FileNotFoundError):  # git packs anew beside us
+                if not _ends_in_own_sum(path):
+                    yield Damage(f"objects/{path.relative_to(objects).as_posix()}", "does not match its checksum")
+                elif path.suffix == ".pack" and (problem := _pair_problem(path)):
+                    yield Damage(f"objects/{path.relative_to(objects).as_posix()}", problem)
+
+
+def _loose_problem(path: Path) -> str | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    inflater = zlib.decompressobj()
+    try:
+        content = inflater.decompress(data)
+    except zlib.error:
+        return "the object is damaged: it cannot be inflated"
+    if not inflater.eof or inflater.unused_data:
+        return "the object is damaged: it is cut short, or something follows it"
+    if hashlib.sha1(content, usedforsecurity=False).hexdigest() != path.parent.name + path.name:
+        return "the object is damaged: it does not match its name"
+    return None
+
+
+def _ends_in_own_sum(path: Path) -> bool:
+    digest, rest = hashlib.sha1(usedforsecurity=False), b""
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            whole = rest + chunk
+            digest.update(whole[:-_HASH])
+            rest = whole[-_HASH:]
+    return digest.digest() == rest
+
+
+def _pair_problem(pack: Path) -> str | None:
+    """Return what is wrong between a pack and its index: each may be sound, and they need not belong together."""
+    index = pack.with_suffix(".idx")
+    if not index.exists():
+        return None if not pack.exists() else "has no index"
+    with index.open("rb") as mine, pack.open("rb") as theirs:
+        mine.seek(-2 * _HASH, 2)
+        theirs.seek(-_HASH, 2)
+        return None if mine.read(_HASH) == theirs.read() else "is not the pack that its index is of"
+
+
+def history_damage(repository: Repository, tips: Iterable[str]) -> Iterator[Damage]:
+    """Yield what ``git fsck`` finds behind `tips`: objects that are missing, or not as Git would have them."""
+    args = ["fsck", "--full", "--no-dangling", "--no-progress", "--no-reflogs", *tips]
+    done = repository.git(*args, ok=range(256))
+    said = done.stdout.decode("utf-8", "replace") + done.stderr.decode("utf-8", "replace")
+    missing = dict.fromkeys(_MISSING.findall(said))
+    yield from (Damage(path_of(name), "the object is missing", name) for name in missing)
+    faults = dict(_FAULT.findall(said))
+    ours = _reachable(repository, tips) if faults else set()  # the user's own history may have been odd for ever
+    yield from (Damage(path_of(name), f"git fsck: {problem}", name) for name, problem in faults.items() if name in ours)
+    if done.returncode and not missing and not faults:
+        yield from _unnamed(said)
+
+
+def _unnamed(said: str) -> Iterator[Damage]:
+    """Yield what else git complained about: the first line alone, for the others follow from it."""
+    lines = [line.removeprefix("error: ").removeprefix("fatal: ") for line in said.splitlines() if line.strip()]
+    for line in lines[:1]:
+        found = _OBJECT.search(line)
+        yield Damage(path_of(found[0]) if found else "objects", f"git fsck: {line}", found[0] if found else None)
+
+
+def _reachable(repository: Repository, tips: Iterable[str]) -> set[str]:
+    told = repository.git("rev-list", "--objects", *tips, ok=range(256)).stdout.decode("utf-8", "replace")
+    return {line[:40] for line in told.splitlines()}
+
+
+class SoundReader:
+    """Reads as much as there is: what is damaged is left out, and hides nothing else.
+
+    Parameters
+    ----------
+    repository : Repository
+        Where to read.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._reader = Reader(repository)
+
+    def files(self, tip: str) -> tuple[list[tuple[str, str]], list[Damage]]:
+        """Return path and blob of every file at `tip`, and the folders that could not be read."""
+        try:
+            return [(path, blob) for path, blob in self._reader.changed_files(None, tip) if blob], []
+        except RunvaultError:
+            return self._walk(tip)
+
+    def _walk(self, tip: str) -> tuple[list[tuple[str, str]], list[Damage]]:
+        commit = next(sound_objects(self._repository, [tip]), None)
+        if commit is None or commit.kind != "commit":
+            return [], [Damage(path_of(tip), f"commit {tip} is missing or damaged", tip)]
+        files: list[tuple[str, str]] = []
+        damaged: list[Damage] = []
+        folders = [("", commit.content[5:45].decode("ascii", "replace"))]
+        while folders:
+            found = sound_objects(self._repository, {name for _, name in folders})
+            trees = {each.name: each.content for each in found if each.kind == "tree"}
+            deeper: list[tuple[str, str]] = []
+            for path, name in folders:
+                if name not in trees:
+                    damaged.append(Damage(path or "/", "its Git object is missing or damaged", name))
+                    continue
+                for mode, entry, raw in _ENTRY.findall(trees[name]):
+                    place = f"{path}/{entry.decode('utf-8', 'surrogateescape')}".lstrip("/")
+                    (deeper if mode == b"40000" else files).append((place, raw.hex()))
+            folders = deeper
+        return sorted(files), damaged
+
+    def read_blobs(self, blobs: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield ``(blob, content)`` of each blob that is there and matches its name, once, in the order asked."""
+        waiting = dict.fromkeys(blobs)
+        try:
+            for name, content in self._reader.read_blobs(list(waiting)):
+                del waiting[name]
+                if named("blob", content) == name:
+                    yield name, content
+        except RunvaultError:
+            for found in sound_objects(self._repository, waiting):  # those before were told
+                if found.kind == "blob":
+                    yield found.name, found.content
