@@ -117,10 +117,20 @@ class _Needs:
         for folder in at_tips:
             for content in self._kept_revisions(folder):
                 needed |= _names_in(content)
-        for content in files_of_users(self._stores.repository, self._archives):
+        for content in files_of_users(self._stores.repository, self._archives_alone()):
             needed |= _names_in(content)
         folders = [md5 for md5 in needed if md5.endswith(".dir")]
         return needed.union(*map(self._stores.objects.files_in, folders))
+
+    def _archives_alone(self) -> list[str]:
+        """Return the archives but those that somebody merged into a branch of their own work."""
+        roots = {commit: self._roots_of(commit) for commit in self._archives}
+        ours = {root for root in set().union(*roots.values()) if self._blobs_at(root, [SWITCH])}
+        return [commit for commit, mine in roots.items() if mine <= ours]
+
+    def _roots_of(self, commit: str) -> set[str]:
+        told = self._stores.repository.git("rev-list", "--max-parents=0", commit).stdout.decode("ascii")
+        return set(told.split())
 
     def _kept_revisions(self, folder: str) -> list[bytes]:
         """Return the manifests of a run's revisions that are kept, the newest ones."""

@@ -192,6 +192,29 @@ def dvc(repo: Path, *args: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_users_history_counts_where_the_archive_was_merged_into_it(vault: rv.Vault, repo: Path) -> None:
+    """A branch that has both roots is an archive by its files, and its past is the user's all the same."""
+    (repo / "prices.csv").write_text("close\n1.0\n")
+    name = vault.stores.objects.name_of(repo / "prices.csv")
+    (repo / "prices.csv.dvc").write_text(f"outs:\n- md5: {name}\n  hash: md5\n  path: prices.csv\n")
+    for command in (
+        ["add", "prices.csv.dvc"],
+        ["commit", "-m", "one"],
+        ["rm", "prices.csv.dvc"],
+        ["commit", "-m", "two"],
+    ):
+        git(repo, *command)
+    vault.stores.objects.put_file(repo / "prices.csv")
+    vault.stores.objects.settle([name])
+    run = save(vault, 0.1)
+    parents = ("-p", "HEAD", "-p", "runvault~1")
+    both = git(repo, "commit-tree", "-m", "both", *parents, "runvault~1^{tree}").strip()
+    git(repo, "update-ref", "refs/heads/both", both)
+    vault.remove(run)
+    assert set(vault.gc(keep_history=1).removed) == md5s(run)
+    assert everything(repo) == {name}
+
+
 @pytest.mark.parametrize("where", ["uncommitted", "staged", "committed", "in history", "in a stash"])
 def test_what_the_users_own_dvc_files_name_stays(vault: rv.Vault, repo: Path, where: str) -> None:
     """The user tracks a file with DVC, and a process of ours put the same content for a run that never came."""

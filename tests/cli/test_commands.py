@@ -254,3 +254,27 @@ def test_export_writes_the_files_of_a_run(program, runs: list[rv.Run], tmp_path:
     assert done.status == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names >= {"manifest.json", "stats.parquet", "equity.parquet", "orders.parquet", "portfolio.pkl"}
+
+
+def test_verify_repair_heals_from_the_dvc_remote_and_says_so_by_its_status(
+    program, runs: list[rv.Run], repo: Path, tmp_path: Path
+) -> None:
+    md5 = runs[0].artifacts["orders.parquet"]["md5"]
+    places = [repo / root / md5[:2] / md5[2:] for root in (".dvc/cache/files/md5", ".git/runvault/keep/files/md5")]
+    sound = places[0].read_bytes()
+    for path in places:
+        path.unlink()
+        path.write_bytes(sound[:-1] + b"?")
+    assert program("verify").status == 1
+    assert program("verify", "--repair").status == 1  # there is nowhere to take it from
+    assert {path.read_bytes() for path in places} == {sound[:-1] + b"?"}
+
+    remote = tmp_path / "remote"
+    (remote / "files/md5" / md5[:2]).mkdir(parents=True)
+    (remote / "files/md5" / md5[:2] / md5[2:]).write_bytes(sound)
+    (repo / ".dvc/config").write_text(f"[core]\n    remote = r\n['remote \"r\"']\n    url = {remote}\n")
+    assert program("verify").status == 1
+    healed = program("verify", "--repair")
+    assert (healed.status, f"repaired object {md5} from remote" in healed.err) == (0, True)
+    assert program("verify").status == 0
+    assert {path.read_bytes() for path in places} == {sound}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from runvault.errors import IntegrityError
 from runvault.stores.git.programs import run_git
 from runvault.stores.git.reading import Reader
 from runvault.stores.git.repository import Repository
@@ -47,8 +48,14 @@ def _committed(repository: Repository, archives: Sequence[str]) -> Iterator[byte
     told = repository.git("-c", "log.showSignature=false", *args, *rest, "--", *DVC_FILES).stdout
     # `git log -z` puts its separators where it likes around what a commit has no header for
     metas = [field.lstrip(b"\n") for field in told.split(b"\0") if field.lstrip(b"\n").startswith(b":")]
-    blobs = {meta.split(b" ")[3].decode("ascii") for meta in metas}
-    yield from (content for _, content in Reader(repository).read_blobs(blob for blob in blobs if blob.strip("0")))
+    blobs = {blob for meta in metas if (blob := meta.split(b" ")[3].decode("ascii")).strip("0")}
+    found = dict(Reader(repository).read_blobs(blobs))
+    if len(found) < len(blobs):
+        lost = len(blobs) - len(found)
+        raise IntegrityError(
+            f"{lost} DVC files of the history are missing, so nobody can say what they name", "git fsck"
+        )
+    yield from found.values()
 
 
 def _work_trees(repository: Repository) -> Iterator[Path]:
