@@ -63,7 +63,8 @@ class Checks:
 
 def verify(stores: Stores, runs: Collection[RunId] | None = None, checks: Checks | None = None) -> Report:
     """Check runs at the tip of the archive; all of them, and what they stand on, unless `runs` says which."""
-    return _Verification(stores, checks or Checks()).run({run.path for run in runs} if runs is not None else None)
+    with stores.objects.alone():
+        return _Verification(stores, checks or Checks()).run({run.path for run in runs} if runs is not None else None)
 
 
 def verify_and_repair(stores: Stores, runs: Collection[RunId] | None = None, checks: Checks | None = None) -> Report:
@@ -73,7 +74,8 @@ def verify_and_repair(stores: Stores, runs: Collection[RunId] | None = None, che
     while True:
         found = _Verification(stores, checks or Checks())
         found.report.repaired = repaired
-        found.run(folders)
+        with stores.objects.alone():
+            found.run(folders)
         git = bool(found.git_damage or found.told)
         healed = repair(stores, found.unwell, git=git, catalog=found.catalog_damaged) if found.is_unwell else []
         if not set(healed) - set(repaired):  # nothing more can be done

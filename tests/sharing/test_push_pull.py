@@ -73,6 +73,20 @@ def test_artifacts_that_stayed_behind_are_fetched_when_first_needed(
     assert capsys.readouterr().err == ""
 
 
+def test_verify_fetches_nothing(team: Team) -> None:
+    save(team.ada)
+    team.ada.push()
+    grace = team.join("Grace")
+    later = save(team.ada, fast=11)
+    team.ada.push()
+    grace.pull(artifacts=False)
+    md5 = later.artifacts["equity.parquet"]["md5"]
+    grace.verify(artifacts=True)
+    assert not grace.stores.objects.has(md5)
+    assert len(grace.get(later.id).equity()) == 20
+    assert grace.stores.objects.has(md5)
+
+
 def test_data_is_named_before_it_leaves_and_stays_where_that_is_asked(team: Team) -> None:
     prices = place(team.ada) / "prices.csv"
     prices.write_text("day,close\n2020-01-01,100\n")

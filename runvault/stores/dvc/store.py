@@ -173,6 +173,15 @@ class ObjectStore:
             "move the file away and fetch a good copy: dvc fetch --all-branches",
         )
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Bring nothing from elsewhere in the block: who looks at what is here changes nothing."""
+        before, self.elsewhere = self.elsewhere, None
+        try:
+            yield
+        finally:
+            self.elsewhere = before
+
     def sound_path(self, md5: str) -> Path:
         """Return where a copy of an object lies that matches its name.
 
