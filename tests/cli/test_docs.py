@@ -31,7 +31,9 @@ def test_every_command_has_help(command: str) -> None:
     assert cli.commands[command].help
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/format.md", "docs/review.md", "docs/security.md", "docs/teams.md", "CHANGELOG.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/format.md", "docs/review.md", "docs/security.md", "docs/teams.md", "CHANGELOG.md"]
+)
 def test_every_command_that_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text()
     named = set(re.findall(r"`runvault ([a-z]+)", text)) | set(re.findall(r"^\$ runvault ([a-z]+)", text, re.M))

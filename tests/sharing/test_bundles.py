@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from machine import git
+from team import Team, place, save, tree_of
 
 import runvault as rv
 from runvault.api.vault import find_vault
 from runvault.errors import FormatError, RunNotFoundError
-from tests.sharing.conftest import Team, place, save, tree_of
 
 
 def elsewhere(path: Path) -> Path:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hostile_trees import Entry, commit_tree, put, write_object, write_tree
 from machine import git
+from team import Team, name_storage, place, save, tree_of
 
 import runvault as rv
 from runvault.cli.main import run as run_program
 from runvault.errors import IntegrityError, RunvaultError, SchemaTooNewError
-from tests.sharing.conftest import Team, name_storage, place, save, tree_of
-from tests.sharing.hostile import Entry, commit_tree, put, write_object, write_tree
 
 SHARD = b"ab"
 VICTIM = "ab" + "0" * 62 + "-0"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from machine import git
+from team import place, save, tree_of
 
 import runvault as rv
 from runvault.errors import RunvaultError
-from tests.sharing.conftest import place, save, tree_of
 
 
 @pytest.fixture

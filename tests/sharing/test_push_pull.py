@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from machine import git
+from team import Team, place, save, tree_of
 
 import runvault as rv
 from runvault.errors import ConfigError, RunvaultError
-from tests.sharing.conftest import Team, place, save, tree_of
 
 
 def objects_in(storage: Path) -> set[str]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback import git_daemon, git_over_http, s3_server
 from machine import git
+from team import Team, place, save, tree_of
 
 import runvault as rv
 from runvault.errors import RunvaultError
-from tests.sharing.conftest import Team, place, save, tree_of
-from tests.sharing.servers import git_daemon, git_over_http, s3_server
 
 
 @pytest.mark.parametrize("serve", [git_daemon, git_over_http])
