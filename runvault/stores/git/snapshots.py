@@ -33,7 +33,6 @@ from pathlib import Path
 
 from runvault.errors import ConfigError, ReplayError
 from runvault.stores.git.code import blob_at, blob_of_file
-from runvault.stores.git.coderefs import keep_code
 from runvault.stores.git.owncode import note_own_code
 from runvault.stores.git.programs import DURABLE, run_git
 from runvault.stores.git.repository import Repository
@@ -102,6 +101,8 @@ def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_
     ConfigError
         A path in `include` leads out of the repository.
     """
+    from runvault.stores.git.coderefs import keep_code  # pygit2 with it, which commands that only look do not need
+
     if repository.work_tree is None:
         hint = "run this in a clone or worktree of it"
         raise ReplayError(f"there is no code in {str(repository.start)!r}: it is a bare repository", hint)
