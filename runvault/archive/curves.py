@@ -34,7 +34,10 @@ def trades_of(stores: Stores, manifest: Mapping[str, Json]) -> Table:
 
 def orders_of(stores: Stores, manifest: Mapping[str, Json]) -> Table:
     """Return a run's filled orders, a row an order, in the engine's order."""
-    return read_tables(stores.objects, manifest, ["orders.parquet"])["orders.parquet"]
+    tables = read_tables(stores.objects, manifest, ["orders.parquet"])
+    if "orders.parquet" not in tables:
+        raise FormatError(f"run {manifest['id']} has no table of orders")
+    return tables["orders.parquet"]
 
 
 def portfolio_tables(stores: Stores, manifest: Mapping[str, Json]) -> PortfolioTables:
@@ -45,7 +48,7 @@ def portfolio_tables(stores: Stores, manifest: Mapping[str, Json]) -> PortfolioT
     FormatError
         The portfolio cannot be rebuilt; the message gives the reason recorded at save.
     """
-    portfolio = manifest["portfolio"]
+    portfolio = manifest["portfolio"] or {}
     if not portfolio.get("rebuildable"):
         reason = portfolio.get("reason", "no reason is recorded")
         raise FormatError(f"the portfolio of run {manifest['id']} cannot be rebuilt: {reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from machine import git
 from results import make_result
 
 import runvault as rv
+from runvault.archive.curves import portfolio_tables
+from runvault.errors import FormatError
 
 
 @pytest.fixture
@@ -224,3 +227,18 @@ def test_a_clone_starts_where_its_remote_is(vault: rv.Vault, runs: list[rv.Run],
         rv.open(tmp_path / "clone")
 
     assert rv.init(tmp_path / "clone").list().total == len(runs)
+
+
+def test_orders_of_a_run_without_any_are_one_error(vault: rv.Vault) -> None:
+    """Somebody else's engine may give none, and a manifest may say nothing of a portfolio."""
+    result = make_result()
+    tables = {name: table for name, table in result.tables.items() if name != "orders.parquet"}
+    run = vault.save(replace(result, tables=tables), strategy="s", params={"n": 1}).run
+    with pytest.raises(FormatError, match="has no table of orders"):
+        run.orders()
+
+
+def test_a_manifest_without_a_portfolio_is_one_error(vault: rv.Vault) -> None:
+    run = vault.save(make_result(), strategy="s", params={"n": 1}).run
+    with pytest.raises(FormatError, match="cannot be rebuilt: no reason is recorded"):
+        portfolio_tables(vault.stores, {**run.manifest, "portfolio": None})
