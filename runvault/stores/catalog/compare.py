@@ -62,6 +62,18 @@ _SAYINGS = {
 }
 
 
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """Give a folder for a few files. It is emptied file by file: a command that looks deletes no tree."""
+    folder = Path(tempfile.mkdtemp(prefix="runvault-verify-"))
+    try:
+        yield folder
+    finally:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
 def catalog_problem(path: Path, source: ArchiveSource, ref: str, tip: str) -> str | None:
     """Return how the catalog's file differs from one that is made now, None where it does not, or where there is none.
 
@@ -70,8 +82,8 @@ def catalog_problem(path: Path, source: ArchiveSource, ref: str, tip: str) -> st
     """
     if not path.exists():
         return None
-    with tempfile.TemporaryDirectory(prefix="runvault-verify-") as folder:
-        copy, fresh = Path(folder) / "copy.db", Path(folder) / "fresh.db"
+    with _scratch() as folder:
+        copy, fresh = folder / "copy.db", folder / "fresh.db"
         try:
             if not _copied(path, copy, ref):
                 return None
