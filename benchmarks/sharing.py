@@ -17,8 +17,9 @@ from benchmarks.forge import Template, forge_archive
 from benchmarks.measure import seconds_of
 from benchmarks.repositories import git, new_repository
 from runvault.api.vault import Vault, find_vault
+from runvault.stores.dvc.remotes import default_remote
 from runvault.stores.dvc.store import ObjectStore
-from runvault.stores.dvc.transfer import Wanted, find_remote
+from runvault.stores.dvc.transfer import Wanted, fetch, send
 
 RUNS = 1_000
 OBJECTS, OBJECT_BYTES = 1_000, 200_000
@@ -81,13 +82,13 @@ def _objects(bench: Bench) -> Iterator[Figure]:
         store = ObjectStore(scratch / "keep", scratch / ".dvc")
         with store.batch():
             names = [store.put(_content(number, each)).md5 for each in range(OBJECTS)]
-        remote = find_remote(scratch / ".dvc")
+        remote = default_remote(scratch / ".dvc")
         assert remote is not None
-        taken["send"].append(seconds_of(lambda r=remote, s=store, n=names: r.send(s, n)))
+        taken["send"].append(seconds_of(lambda r=remote, s=store, n=names: send(r, s, n)))
         taken["copy"].append(seconds_of(lambda s=scratch: _copy(s / "remote", s / "copied")))
         other = ObjectStore(scratch / "other", None)
         wanted = [Wanted(name, OBJECT_BYTES) for name in names]
-        taken["fetch"].append(seconds_of(lambda r=remote, o=other, w=wanted: r.fetch(o, w)))
+        taken["fetch"].append(seconds_of(lambda r=remote, o=other, w=wanted: fetch(r, o, w)))
         assert all(other.has(name) for name in names)
         shutil.rmtree(scratch)
     copied = statistics.median(taken["copy"])

@@ -16,7 +16,7 @@ DVC_CONFIG = ".dvc/config"
 if TYPE_CHECKING:
     from runvault.stores.catalog.catalog import Catalog
     from runvault.stores.dvc import ObjectStore
-    from runvault.stores.dvc.transfer import ObjectRemote
+    from runvault.stores.dvc.remotes import ObjectRemote
     from runvault.stores.git.edits import Edit, FastForward
     from runvault.stores.git.objects import Tip
     from runvault.stores.git.reading import Reader
@@ -68,21 +68,20 @@ class Stores:
 
     def object_remote(self) -> ObjectRemote | None:
         """Return the default DVC remote: the checkout's, else the archive's; None where neither names one."""
-        from runvault.stores.dvc.cache import find_dvc_folder
-        from runvault.stores.dvc.transfer import find_remote
+        from runvault.stores.dvc.remotes import default_remote
 
-        folder = find_dvc_folder(self.repository.work_tree, self.repository.common_dir)
         tip = self.repository.tip()
-        return find_remote(folder, self.reader.read_file(tip, DVC_CONFIG) if tip else None)
+        shared = self.reader.read_file(tip, DVC_CONFIG) if tip else None
+        return default_remote(self.objects.dvc_folder, shared or b"")
 
     def _bring(self, md5: str) -> None:
         """Fetch an object of somebody else's when it is first needed, and say so."""
         remote = self.object_remote()
         if remote is None:
             return
-        from runvault.stores.dvc.transfer import Wanted
+        from runvault.stores.dvc.transfer import Wanted, fetch
 
-        moved = remote.fetch(self.objects, [Wanted(md5)])
+        moved = fetch(remote, self.objects, [Wanted(md5)])
         if moved.objects:
             self.say(f"fetched {moved.objects} object(s), {moved.bytes:,} bytes, from the DVC remote {remote.name!r}")
         for problem in moved.failed.values():

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from runvault.errors import RunvaultError
-from runvault.stores.dvc.remotes import ObjectRemote, default_remote
+from runvault.stores.dvc.remotes import ObjectRemote
 from runvault.stores.git.damage import Damage
 from runvault.stores.git.lock import write_lock
 from runvault.stores.git.refs import ref_damage
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from runvault.archive.stores import Stores
 
 Object = tuple[str, str | None, int | None]
-DVC_CONFIG = ".dvc/config"
 
 
 class Remotes:
@@ -37,10 +36,8 @@ class Remotes:
 
     @cached_property
     def _remote(self) -> ObjectRemote | None:
-        tip = self._stores.repository.tip()
         try:
-            content = tip and self._stores.reader.read_file(tip, DVC_CONFIG)
-            return default_remote(self._stores.objects.dvc_folder, content or b"")
+            return self._stores.object_remote()
         except RunvaultError as error:
             self.problem = error.message
             return None

@@ -24,7 +24,8 @@ from runvault.model.ids import RunId
 from runvault.sharing.merge import Joined, join
 from runvault.sharing.pointers import pointers_brought
 from runvault.stores.dvc.inputs import describe_file, read_listing
-from runvault.stores.dvc.transfer import CHUNK, Moved, Wanted, copy_checked
+from runvault.stores.dvc.remotes import CHUNK
+from runvault.stores.dvc.transfer import Moved, Wanted, copy_checked
 from runvault.stores.git.bundling import commit_of_paths, fetch_bundle, write_bundle
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.init import FIRST_COMMIT, init_archive

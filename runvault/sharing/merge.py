@@ -26,7 +26,7 @@ from runvault.errors import RunvaultError
 from runvault.model.annotations import Annotations, merge
 from runvault.model.ids import RunId
 from runvault.sharing.incoming import Refusal, Version, problem_of_input, read_version
-from runvault.stores.dvc.transfer import SharedRemotes, shared_remotes
+from runvault.stores.dvc.remotes import SharedRemotes, shared_remotes
 from runvault.stores.git.edits import Content, Edit, FastForward, Known, Signature
 from runvault.stores.git.layout import STATIC_FILES
 from runvault.stores.git.merging import Change, Difference, Entry, Sides

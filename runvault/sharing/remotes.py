@@ -11,7 +11,7 @@ from runvault.archive.request import Provenance
 from runvault.archive.stores import DVC_CONFIG, Stores
 from runvault.errors import ConfigError
 from runvault.model.canonical import check_text
-from runvault.stores.dvc.transfer import SharedRemotes, shared_remotes
+from runvault.stores.dvc.remotes import SharedRemotes, shared_remotes
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.remotes import remotes_of
 

@@ -16,7 +16,8 @@ from runvault.errors import BranchMovedError, RunvaultError
 from runvault.model.ids import RunId
 from runvault.sharing.merge import Joined, join
 from runvault.sharing.pointers import pointers_brought
-from runvault.stores.dvc.transfer import Moved, ObjectRemote, Tell
+from runvault.stores.dvc.remotes import ObjectRemote
+from runvault.stores.dvc.transfer import Moved, Tell, fetch, send
 from runvault.stores.git.merging import Sides
 from runvault.stores.git.programs import DURABLE
 from runvault.stores.git.remotes import GitRemote, resolve
@@ -192,13 +193,13 @@ def _send_objects(
     synced.withheld = {path: wanted.size or 0 for path, wanted in pointers.items() if path not in going}
     if remote is None or not going:
         return
-    there = remote.has(wanted.md5 for wanted in going.values())
+    there = remote.present(wanted.md5 for wanted in going.values())
     lacking = {path: wanted for path, wanted in going.items() if wanted.md5 not in there}
     inputs = {path: wanted.size or 0 for path, wanted in lacking.items() if path.startswith("data/")}
     if inputs and announce is not None:
         announce(inputs, remote.url)
     synced.inputs.update(inputs)
-    moved = remote.send(stores.objects, {wanted.md5 for wanted in lacking.values()}, tell)
+    moved = send(remote, stores.objects, {wanted.md5 for wanted in lacking.values()}, tell)
     # What is not here came from others, and is theirs to send.
     moved.failed = {name: why for name, why in moved.failed.items() if stores.objects.has(name)}
     synced.moved.add(moved)
@@ -225,7 +226,7 @@ def _fetch_objects(
     going = {path: wanted for path, wanted in pointers.items() if choice.takes(path) and remote is not None}
     synced.withheld = {path: wanted.size or 0 for path, wanted in pointers.items() if path not in going}
     if remote is not None and going:
-        synced.moved.add(remote.fetch(stores.objects, list({each.md5: each for each in going.values()}.values()), tell))
+        synced.moved.add(fetch(remote, stores.objects, going.values(), tell))
 
 
 class _Memory:
