@@ -32,7 +32,7 @@ class Workers:
     """
 
     executor: Executor
-    job: Any  # what `work` is given: the job, what stands for it on a cluster, None where the workers keep it
+    job: Job | str  # its key where the workers keep it
     window: int
     deaths: tuple[type[BaseException], ...] = (BrokenExecutor,)
     start: Callable[[], Executor] | None = None
@@ -62,7 +62,7 @@ def open_workers(job: Job, kind: str, count: int | None, address: str | None) ->
             try:
                 yield Workers(executor, job, 1)
             finally:
-                forget()
+                forget(job.key)
     elif kind == "processes":
         with _processes(job, count or cpus()) as workers:
             yield workers
@@ -106,7 +106,7 @@ def _processes(job: Job, count: int) -> Iterator[Workers]:
                 pool.submit(_nothing)
         return pool
 
-    workers = Workers(start(), None, WAITING * count, start=start)
+    workers = Workers(start(), job.key, WAITING * count, start=start)
     try:
         yield workers
     except BaseException:
@@ -169,6 +169,8 @@ def _dask(job: Job, count: int | None, address: str | None) -> Iterator[Workers]
         from distributed import Client, KilledWorker, LocalCluster
     except ImportError as error:
         raise ConfigError("Dask is not installed", hint="pip install 'runvault[dask]'") from error
+    from runvault.execution.cluster import Keeper
+
     with ExitStack() as stack:
         if address is None:
             with _main_module_hidden():
@@ -179,10 +181,19 @@ def _dask(job: Job, count: int | None, address: str | None) -> Iterator[Workers]
         except (OSError, ValueError) as error:
             hint = f"is 'dask scheduler' running there? {error}"
             raise ConfigError(f"there is no Dask scheduler at {address!r}", hint=hint) from error
-        try:
-            given = client.scatter(job, broadcast=True, hash=False)
-        except TimeoutError as error:
-            hint = f"start some: dask worker {address}"
-            raise ConfigError(f"the Dask scheduler at {address!r} has no workers", hint=hint) from error
+        _require_workers(client, address)
+        # What is scattered dies with the workers that have it, and calls that need it then never end.
+        client.register_plugin(Keeper(job), name=job.key)
+        stack.callback(client.unregister_worker_plugin, job.key)
         executor = stack.enter_context(client.get_executor(pure=False))
-        yield Workers(executor, given, WAITING * max(1, sum(client.nthreads().values())), (KilledWorker,))
+        yield Workers(executor, job.key, WAITING * max(1, sum(client.nthreads().values())), (KilledWorker,))
+
+
+def _require_workers(client: Any, address: str | None) -> None:
+    import dask
+
+    try:
+        client.wait_for_workers(1, timeout=dask.config.get("distributed.comm.timeouts.connect"))
+    except TimeoutError as error:
+        hint = f"start some: dask worker {address}"
+        raise ConfigError(f"the Dask scheduler at {address!r} has no workers", hint=hint) from error

@@ -156,13 +156,13 @@ class CountError(ReplayError):
     """A vectorized entry returned another number of columns than it was asked for."""
 
 
-def work(job: Job | None, combinations: Sequence[Combination]) -> Answer:
+def work(job: Job | str, combinations: Sequence[Combination]) -> Answer:
     """Answer for combinations: one, or as many as a vectorized entry takes at a time.
 
     Parameters
     ----------
-    job : Job or None
-        None for the one that `keep` was told.
+    job : Job or str
+        The key of one that `keep` was told.
 
     Raises
     ------
@@ -174,17 +174,17 @@ def work(job: Job | None, combinations: Sequence[Combination]) -> Answer:
 
 
 def keep(job: Job) -> None:
-    """Keep a job for the calls of `work` to come."""
-    _kept[:] = [job]
+    """Keep a job for the calls of `work` to come that name it by its key."""
+    _kept[job.key] = job
 
 
 _turn = threading.Lock()  # seeds and settings belong to the process: a worker of several threads takes turns
-_kept: list[Job] = []
+_kept: dict[str, Job] = {}
 _prepared: list[_Ready] = []
 
 
-def _ready(job: Job | None) -> _Ready:
-    job = job or _kept[0]
+def _ready(job: Job | str) -> _Ready:
+    job = _kept[job] if isinstance(job, str) else job
     if not _prepared or _prepared[0].job.key != job.key:
         if _prepared:  # a worker of a cluster lives on, and code may change from one sweep to the next
             forget_modules(_prepared[0].root)
@@ -192,10 +192,10 @@ def _ready(job: Job | None) -> _Ready:
     return _prepared[0]
 
 
-def forget() -> None:
-    """Forget the job that this process was prepared for."""
-    _kept.clear()
-    _prepared.clear()
+def forget(key: str) -> None:
+    """Forget a job, and that this process was prepared for it."""
+    _kept.pop(key, None)
+    _prepared[:] = [ready for ready in _prepared if ready.job.key != key]
 
 
 def as_arrays(combinations: Sequence[Combination], types: Mapping[str, str]) -> dict[str, Any]:
