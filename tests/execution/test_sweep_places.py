@@ -1,8 +1,7 @@
-"""A sweep on a cluster of somebody else's, at an address where there is none, and on a terminal."""
+"""A sweep on a cluster of somebody else's, and at an address where there is none."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -19,16 +18,14 @@ from runvault.cli.main import run as program
 ENTRY = """
 import os
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, {tests!r})
 from results import make_result
 
 
-def backtest(number, sleep=0.0):
+def backtest(number):
     Path({pids!r}, str(os.getpid())).touch()
-    time.sleep(sleep)
     return make_result(number / 100)
 """
 
@@ -116,27 +113,3 @@ def test_an_address_without_a_scheduler_is_an_error(
     assert f"error: there is no Dask scheduler at '{address}'" in err
     assert "hint: is 'dask scheduler' running there?" in err
     assert "Traceback" not in err
-
-
-def test_a_terminal_shows_how_fast_it_goes_and_how_long_it_takes(vault: rv.Vault, repo: Path) -> None:
-    pty = pytest.importorskip("pty")
-    words = ["--grid", "number=1:13:1", "--param", "sleep=0.3", "--executor", "serial"]
-    argv = [sys.executable, "-m", "runvault.cli.main", "sweep", "strategy.py:backtest", *words]
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    started = subprocess.Popen(argv, cwd=repo, env=env, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    try:
-        while block := os.read(ours, 1 << 16):
-            shown += block
-    except OSError:
-        pass  # Linux says so where the other side is closed
-    os.close(ours)
-    out, _ = started.communicate(timeout=60)
-
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
-    assert out.decode() == "12 combinations: 12 archived, 0 skipped, 0 failed\n"
-    assert "sweep of strategy.py:backtest" in text
-    assert re.search(r"\b[1-9]\d?/12 \d+\.\d/s 0:00:0\d", text), text[-2000:]
-    assert "12/12" in text
