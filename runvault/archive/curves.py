@@ -33,7 +33,7 @@ def trades_of(stores: Stores, manifest: Mapping[str, Json]) -> Table:
 
 
 def orders_of(stores: Stores, manifest: Mapping[str, Json]) -> Table:
-    """Return a run's filled orders, a row an order, in the engine's order."""
+    """Return a run's filled orders, a row an order, by column; ids give the engine's order."""
     tables = read_tables(stores.objects, manifest, ["orders.parquet"])
     if "orders.parquet" not in tables:
         raise FormatError(f"run {manifest['id']} has no table of orders")
