@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from runvault.model.metrics import DECIDING, Number
-from runvault.sharing.sides import Ranked
+from runvault.sharing.states import Ranked
 
 Json: TypeAlias = Any
 

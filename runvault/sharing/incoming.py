@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runvault.archive.reading import ANNOTATIONS
-from runvault.archive.soundness import (
+from runvault.archive.admission import (
     MAX_FILES,
     MAX_POINTER_BYTES,
     Sound,
@@ -14,6 +13,7 @@ from runvault.archive.soundness import (
     max_bytes,
     one_line_of,
 )
+from runvault.archive.reading import ANNOTATIONS
 from runvault.errors import FormatError, RunvaultError
 from runvault.model.ids import RunId
 from runvault.stores.git.merging import Entry, Sides

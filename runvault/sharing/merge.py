@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from runvault.archive.admission import one_line_of
 from runvault.archive.gate import SWITCH, check_switch
 from runvault.archive.reading import ANNOTATIONS, MANIFEST
 from runvault.archive.request import Provenance
-from runvault.archive.soundness import one_line_of
 from runvault.archive.stores import DVC_CONFIG, Stores
 from runvault.errors import RunvaultError
 from runvault.model.annotations import Annotations, merge

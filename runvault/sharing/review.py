@@ -21,7 +21,8 @@ from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
 from runvault.model.metrics import sort_order
 from runvault.sharing.cautions import Caution, Usual, cautions
-from runvault.sharing.sides import (
+from runvault.sharing.span import Span
+from runvault.sharing.states import (
     Changes,
     Files,
     Ranked,
@@ -33,7 +34,6 @@ from runvault.sharing.sides import (
     read_runs,
     state_of,
 )
-from runvault.sharing.span import Span
 from runvault.stores.catalog.project import Projection
 from runvault.stores.git.code import codes_present
 from runvault.stores.git.modes import odd_modes
