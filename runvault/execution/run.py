@@ -180,10 +180,10 @@ def run_function(
         refuse_dirty(taken, required=request.require_clean)
         if recipe is not None:
             refuse_secret_code(taken, files, request.allow)
-        imported = len(sys.modules)
+        imported = frozenset(sys.modules)
         ran = call.run()
         if recipe is not None:
-            files = imported_files(root) if len(sys.modules) != imported else recipe.files
+            files = imported_files(root) if frozenset(sys.modules) != imported else recipe.files
             if files.keys() - recipe.files.keys():  # imported while it ran
                 taken = keep(files)
             save = replace(save, recipe=replace(recipe, files=files).to_dict())

@@ -92,7 +92,7 @@ class _Ready:
         self.function: Callable[..., Any] = load_entry(job.entry, self.root)
         import runvault.engines.vectorbt.extract  # noqa: F401 - seconds, before the first call is timed
 
-        self.modules = 0
+        self.modules: frozenset[str] = frozenset()
         self.files: Mapping[str, str] | None = None
 
     def answer(self, combinations: Sequence[Combination]) -> Answer:
@@ -145,8 +145,9 @@ class _Ready:
 
     def _files(self) -> Mapping[str, str] | None:
         """Return the files imported by now, where they are more than the job knew; looked up after imports only."""
-        if len(sys.modules) != self.modules:
-            self.modules = len(sys.modules)
+        modules = frozenset(sys.modules)
+        if modules != self.modules:
+            self.modules = modules
             files = imported_files(self.root)
             self.files = files if files.keys() - self.job.files.keys() else None
         return self.files

@@ -70,6 +70,19 @@ def test_the_recipe_names_the_files_that_were_imported(vault: rv.Vault, here: Pa
     assert files["strategy.py"] == git(here, "hash-object", "strategy.py").strip()
 
 
+def test_a_file_imported_in_place_of_another_module_is_in_the_recipe(vault: rv.Vault, here: Path) -> None:
+    """As many modules are there afterwards as before; what counts is which."""
+    (here / "colours.py").write_text("RED = 1\n")
+    (here / "swapping.py").write_text(
+        "import colorsys, sys\nfrom strategy import backtest as whole\n\n"
+        "def backtest(prices, fast: int):\n    del sys.modules['colorsys']\n    import colours\n"
+        "    return whole(prices, fast + colours.RED - 1)\n"
+    )
+    run(vault)  # whatever an engine imports on its first run is there
+    saved = run(vault, "swapping.py:backtest")
+    assert "colours.py" in saved.run.manifest["recipe"]["files"]
+
+
 def test_equal_code_words_and_data_are_not_computed_again(vault: rv.Vault, here: Path) -> None:
     first, again = run(vault), run(vault)
 
