@@ -33,7 +33,7 @@ lint: $(BIN)/.installed
 	$(BIN)/lint-imports
 
 pytest: $(BIN)/.installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 faults: $(BIN)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" RUNVAULT_FAULTS=full $(BIN)/pytest -m faults
