@@ -18,6 +18,8 @@ from math import isfinite
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
+import orjson
+
 from runvault.errors import ConfigError
 from runvault.model.credentials import find_credentials, refuse_credentials
 from runvault.model.ids import ConfigHash
@@ -30,8 +32,10 @@ __all__ = [
     "check_text",
     "config_hash",
     "find_credentials",
+    "hash_of_parsed",
     "make_config",
     "normalise",
+    "plain_bytes",
     "refuse_credentials",
 ]
 
@@ -45,6 +49,8 @@ MAX_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly; RFC 8785 refuse
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# A number that is long, has an exponent, is whole and yet a float, or below what is written without exponent; an escape
+_NOT_PLAIN = re.compile(rb"[:,\[]-?(?:[0-9]{16}|[0-9]+\.?[0-9]*e|[0-9]+\.0[,}\]]|0\.000000)|[\\\x7f]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NS = {
     "W": 604_800 * 10**9,
@@ -367,6 +373,34 @@ def config_hash(config: Mapping[str, object]) -> ConfigHash:
     '42ac6b203a9c26a4edda4ab6b58eba5b21f7407fecd1490321b22304755d36dd'
     """
     return ConfigHash(hashlib.sha256(canonical_bytes(config)).hexdigest())
+
+
+def hash_of_parsed(config: Mapping[str, Json]) -> ConfigHash:
+    """Return the `config_hash` of a config that was read from JSON, at a tenth of the cost in nearly every case.
+
+    Examples
+    --------
+    >>> hash_of_parsed({"slow": 30, "fast": 10}) == config_hash({"slow": 30, "fast": 10})
+    True
+    """
+    plain = plain_bytes(config)
+    return config_hash(config) if plain is None else ConfigHash(hashlib.sha256(plain).hexdigest())
+
+
+def plain_bytes(config: Mapping[str, Json]) -> bytes | None:
+    """Return the canonical JSON of a config read from JSON if sorted compact JSON is that, None where it may not be.
+
+    What RFC 8785 writes in another way (whole, large and tiny floats, what is not ASCII) and what `normalise` changes
+    or refuses shows in the bytes. Values of Python may not come here: a NaN would become null.
+
+    Examples
+    --------
+    >>> plain_bytes({"slow": 30, "fast": 10}), plain_bytes({"slow": 30.0})
+    (b'{"fast":10,"slow":30}', None)
+    """
+    data = orjson.dumps(config, option=orjson.OPT_SORT_KEYS)
+    short = len(data) <= MAX_TEXT_BYTES and data.count(b"{") + data.count(b"[") <= MAX_DEPTH
+    return data if short and data.isascii() and not _NOT_PLAIN.search(data) else None
 
 
 def _refusal(path: str, problem: str, hint: str | None = None) -> ConfigError:

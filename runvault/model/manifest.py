@@ -10,7 +10,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from runvault.errors import ConfigError, FormatError, IntegrityError
 from runvault.model.annotations import Annotations, Note, Replay, Tag, merge
-from runvault.model.canonical import config_hash, normalise
+from runvault.model.canonical import hash_of_parsed, normalise, plain_bytes
 from runvault.model.ids import MAX_SEED, RunId
 from runvault.model.records import MAX_RECORD_BYTES, check_json, dump_json, parse_json
 from runvault.model.run_json import FORMAT, check_format
@@ -188,6 +188,8 @@ class Manifest(BaseModel):
             raise FormatError(f"{path}: {first_problem(error)}") from error
 
     def _check_config(self, path: str) -> None:
+        if plain_bytes(self.config) is not None:
+            return
         try:
             normal = normalise(self.config, "config")
         except ConfigError as error:
@@ -232,7 +234,7 @@ def check_address(manifest: Manifest, expected: RunId | None = None) -> None:
         The config does not have the recorded hash, or the manifest stands in another run's folder.
     """
     try:
-        actual = config_hash(manifest.config)
+        actual = hash_of_parsed(manifest.config)
     except ConfigError as error:
         raise IntegrityError(f"the address of {manifest.run_id.short} cannot be computed: {error}") from error
     if actual != manifest.config_hash:

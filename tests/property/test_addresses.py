@@ -9,8 +9,10 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runvault.model.canonical import canonical_bytes, config_hash, normalise
+from runvault.errors import ConfigError
+from runvault.model.canonical import canonical_bytes, config_hash, hash_of_parsed, normalise, plain_bytes
 from runvault.model.changes import diff_values
+from runvault.model.records import dump_json
 
 settings.register_profile("runvault", deadline=None, max_examples=150)
 settings.load_profile("runvault")
@@ -70,6 +72,59 @@ def test_an_address_can_be_computed_again_from_what_was_written(config):
     assert normalise(normal) == normal
     assert config_hash(json.loads(json.dumps(normal))) == config_hash(config)
     assert json.loads(canonical_bytes(config), parse_int=float) == normal  # JSON numbers are doubles to RFC 8785
+
+
+floats_near_an_edge = [
+    0.0,
+    -0.0,
+    1e-5,
+    1e-6,
+    9.99e-7,
+    1e-7,
+    1e15,
+    1e16,
+    1e20,
+    1e21,
+    1.5e300,
+    5e-324,
+    0.1,
+    100.5,
+    2.0**53,
+]
+integers_near_an_edge = [2**53 - 1, 2**53, -(2**53), 10**15, 10**16, 2**63 - 1]
+texts_near_an_edge = ["1e-7", ",12e", "a\x7f", "a\nb", "é", "\ue000", "😀", "x" * 4097]
+near_an_edge = st.sampled_from([*floats_near_an_edge, *integers_near_an_edge, *texts_near_an_edge])
+read = st.recursive(
+    st.one_of(scalars, near_an_edge, st.text(max_size=3)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+)
+
+
+@given(st.dictionaries(text | st.text(max_size=2), read, max_size=4))
+def test_the_short_way_to_an_address_is_the_long_way(config):
+    parsed = json.loads(dump_json(config))
+    try:
+        expected = config_hash(parsed)
+    except ConfigError:
+        assert plain_bytes(parsed) is None
+        return
+    assert hash_of_parsed(parsed) == expected
+    if plain_bytes(parsed) is not None:
+        assert plain_bytes(parsed) == canonical_bytes(parsed)
+        assert normalise(parsed) == parsed
+
+
+def test_the_short_way_is_taken_for_a_config_as_people_have_it():
+    data = {"prices": {"sha256": "cb8d85fe0b74b36fca938be5cdb78c3ef504e0ff3de03fc7f4b0cbdaf535aab7", "interval": "1D"}}
+    config = {"strategy": "sma", "params": {"fast": 10, "stop": 0.025, "kind": None}, "settings": {}, "data": data}
+    assert plain_bytes(config) == canonical_bytes(config)
+
+
+def test_nesting_beyond_the_limit_is_no_short_way():
+    config: dict[str, object] = {}
+    for _ in range(40):
+        config = {"a": config}
+    assert plain_bytes(config) is None
 
 
 @given(st.integers(-(10**18), 9 * 10**18))

@@ -9,7 +9,7 @@ from runvault.errors import FormatError
 from runvault.model.annotations import Annotations
 from runvault.model.canonical import config_hash, make_config
 from runvault.model.manifest import Manifest
-from runvault.model.records import check_json, dump_json, parse_json
+from runvault.model.records import MAX_DEPTH, check_json, dump_json, parse_json, parse_own_form
 from runvault.model.run_json import run_members
 
 settings.register_profile("runvault", deadline=None, max_examples=150)
@@ -83,3 +83,37 @@ def test_what_may_be_written_can_be_read(record):
     if data is not None:
         assert parse_json(data, "x.json") == record
         assert parse_json(json.dumps(record).encode(), "x.json") == record
+
+
+big = st.sampled_from([2**63 - 1, 2**63, -(2**63), 2**64 - 1, 10**18, 10**19 - 1, -(10**18)])
+long = st.sampled_from(["x" * 4096, "x" * 4097, "é" * 2049, '"' * 2100, "12345678901234567890,"])
+
+
+@given(st.dictionaries(st.text(max_size=6) | long, st.one_of(documents, big, long, st.lists(big | long)), max_size=3))
+def test_a_record_in_our_own_form_passes_only_if_the_full_check_passes(record):
+    try:
+        data = dump_json(record)
+    except TypeError:  # beyond 64 bits, or a lone surrogate
+        return
+    read = parse_own_form(data)
+    if read is not None:
+        check_json(read, "x.json")
+        assert parse_json(data, "x.json") == read
+
+
+@given(st.integers(MAX_DEPTH - 3, MAX_DEPTH + 2), st.booleans(), st.booleans())
+def test_a_record_in_our_own_form_is_as_deep_as_the_full_check_allows(depth, lists, hollow):
+    value: object = ([] if lists else {}) if hollow else 1
+    for _ in range(depth - 1):
+        value = [value] if lists else {"a": value}
+    record = {"a": value}
+    fits = attempt(lambda: check_json(record, "x.json") or True)
+    assert (parse_own_form(dump_json(record)) is not None) == bool(fits)
+
+
+@given(st.binary(max_size=60), st.integers(0, 400))
+def test_what_is_written_in_another_way_is_not_our_own_form(junk, at):
+    data = dump_json(MEMBERS)
+    other = data[:at] + junk + data[at + len(junk) :]
+    read = parse_own_form(other)
+    assert read is None or dump_json(read) == other

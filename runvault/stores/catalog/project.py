@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from runvault.errors import FormatError, RunvaultError
+from runvault.model.canonical import config_hash
 from runvault.model.paths import join
+from runvault.model.records import MAX_NOTE_BYTES, parse_own_form
 from runvault.model.run_json import run_members
 from runvault.model.times import INSTANT
 from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS
@@ -18,10 +20,6 @@ from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS
 Json: TypeAlias = Any
 Fact: TypeAlias = tuple[str, float | int | str | bytes | None]
 
-_OWN_FORM = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-_MAX_RECORD = 1 << 20
-_MAX_TEXT = 4096
-_TOO_DEEP = b"\n" + b" " * 128
 _INSTANT = re.compile(INSTANT)
 _COLUMNS = frozenset(METRIC_COLUMNS)
 _NUMBER_TYPES = frozenset({int, float, type(None)})
@@ -146,63 +144,35 @@ def _gather(path: str, value: Json, found: list[Fact]) -> None:
 
 
 def _read_manifest(data: bytes) -> dict[str, Json]:
-    """Parse a manifest; one that is not in our own form is read by the full reader first, which takes its time.
-
-    In our own form (sorted, indented, one value a line) duplicate keys, deep nesting, numbers that JSON cannot hold
-    and long texts show in the bytes.
-    """
-    if len(data) <= _MAX_RECORD:
-        members = _parsed(data)
-        if members is not None and not _has_long_line(data):
-            return members
+    """Parse a manifest; one that is not in our own form is read by the full reader, which takes its time."""
+    members = parse_own_form(data)
+    if members is not None:
+        return members
     from runvault.model.manifest import Manifest  # not for every listing: it imports pydantic
 
     return Manifest.from_bytes(data).to_dict()
 
 
-def _has_long_line(data: bytes) -> bool:
-    """Return whether there are more than `_MAX_TEXT` bytes without a line feed, in steps of so many."""
-    start = 0
-    while len(data) - start > _MAX_TEXT:
-        start = data.rfind(b"\n", start, start + _MAX_TEXT + 1) + 1
-        if not start:
-            return True
-    return False
-
-
 def _read_annotations(data: bytes) -> dict[str, Json]:
-    if len(data) <= _MAX_RECORD:
-        members = _parsed(data)
-        if members is not None:
-            return members
+    members = parse_own_form(data, max_text_bytes=MAX_NOTE_BYTES)
+    if members is not None:
+        return members
     from runvault.model.manifest import Annotations  # not for every listing: it imports pydantic
 
     Annotations.from_bytes(data)
-    members = orjson.loads(data)
-    return members if isinstance(members, dict) else {}
-
-
-def _parsed(data: bytes) -> dict[str, Json] | None:
-    """Return a record that is in our own form, None for any other."""
-    try:
-        members = orjson.loads(data)
-        if type(members) is dict and orjson.dumps(members, option=_OWN_FORM) == data and _TOO_DEEP not in data:
-            return members
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
-        return None
-    return None
+    read = orjson.loads(data)
+    return read if isinstance(read, dict) else {}
 
 
 def _check_address(config: Json, run: str) -> None:
     """Compare the config with the address that it stands under.
 
-    Sorted compact JSON is the canonical form of nearly every config; where its hash differs, the real one decides.
+    Sorted compact JSON is the canonical form of nearly every config; where its hash differs, the real one decides. That
+    an address may be the hash of such JSON where it is not the canonical form is found by whoever reads the run.
     """
     expected = run[:64]
     if hashlib.sha256(orjson.dumps(config, option=orjson.OPT_SORT_KEYS)).hexdigest() == expected:
         return
-    from runvault.model.canonical import config_hash
-
     actual = config_hash(config)
     if actual != expected:
         raise FormatError(f"the config's hash is {actual[:8]}…, not the {expected[:8]}… of the run")
