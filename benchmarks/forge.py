@@ -16,11 +16,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
+import numpy as np
 import orjson
 
+from runvault.integrity.verify import headline_metrics
 from runvault.model.canonical import config_hash
 from runvault.model.records import dump_json
+from runvault.model.table import Table
 from runvault.model.times import format_instant
+from runvault.stores.tables import read_table, write_table
 
 Json: TypeAlias = Any
 
@@ -33,11 +37,11 @@ AUTHOR = "Ada Quant <ada@example.org>"
 
 @dataclass(frozen=True)
 class Template:
-    """The files of a run that was really saved."""
+    """The records and statistics of a run that was really saved."""
 
     manifest: dict[str, Json]
     annotations: dict[str, Json]
-    stats: bytes
+    stats: Table
 
     @classmethod
     def read(cls, git_dir: Path, run: str, branch: str = "runvault") -> Template:
@@ -47,17 +51,18 @@ class Template:
             asked = ["git", f"--git-dir={git_dir}", "cat-file", "blob", f"{branch}:runs/{run[:2]}/{run}/{name}"]
             return subprocess.run(asked, check=True, capture_output=True).stdout
 
-        return cls(
-            orjson.loads(content("manifest.json")), orjson.loads(content("annotations.json")), content("stats.parquet")
-        )
+        records = orjson.loads(content("manifest.json")), orjson.loads(content("annotations.json"))
+        return cls(*records, read_table(content("stats.parquet"), "stats"))
 
     def files(self, number: int) -> dict[str, bytes]:
         """Return the run of a number, its files by path in the archive; always the same ones."""
-        manifest = self._manifest(number)
+        chance = random.Random(number)
+        stats = self._stats(chance)
+        manifest = self._manifest(number, stats, chance)
         files = {
             "manifest.json": dump_json(manifest),
             "annotations.json": dump_json(self._annotations(number, manifest["created_at"])),
-            "stats.parquet": self.stats + hashlib.sha256(b"%d" % number).digest(),
+            "stats.parquet": write_table(stats),
         }
         for name, entry in manifest["artifacts"].items():
             pointer = f"outs:\n- md5: {entry['md5']}\n  size: {entry['size']}\n  hash: md5\n  path: {name}\n"
@@ -65,8 +70,16 @@ class Template:
         run = manifest["id"]
         return {f"runs/{run[:2]}/{run}/{name}": data for name, data in files.items()}
 
-    def _manifest(self, number: int) -> dict[str, Json]:
-        chance, made = random.Random(number), copy.deepcopy(self.manifest)
+    def _stats(self, chance: random.Random) -> Table:
+        """Return statistics that another backtest could have: counts whole, the drawdown below all there is."""
+        columns = self.stats.columns
+        values = columns["value"] * [chance.gauss(1, 0.3) for _ in columns["value"]]
+        values = np.where(columns["unit"] == "count", np.round(np.abs(values)), values)
+        values = np.where(columns["name"] == "max_drawdown", np.minimum(np.abs(values), 100), values)
+        return Table({**columns, "value": values}, self.stats.time_zones)
+
+    def _manifest(self, number: int, stats: Table, chance: random.Random) -> dict[str, Json]:
+        made = copy.deepcopy(self.manifest)
         symbols = [SYMBOLS[number % len(SYMBOLS)]]
         made["config"]["strategy"] = STRATEGIES[number % len(STRATEGIES)]
         made["config"]["params"] = {"fast": 2 + number % 97, "slow": 100 + number // 97}
@@ -78,7 +91,7 @@ class Template:
             config_hash=digest,
             seed=0,
             created_at=format_instant(FIRST + timedelta(seconds=37 * number)),
-            metrics={name: _other(value, chance) for name, value in made["metrics"].items()},
+            metrics={**made["metrics"], **headline_metrics(stats)},
             moments={name: _other(value, chance) for name, value in made["moments"].items()},
             results_digest=_hex("results", number, 64),
             lineage={"sweep": _hex("sweep", sweep, 16)},

@@ -53,6 +53,7 @@ def _branches(bench: Bench) -> Iterator[Figure]:
         git(bare, "remote", "add", "origin", str(ours))
         taken["git fetch"].append(seconds_of(lambda at=bare: git(at, "fetch", "--quiet", "origin", "runvault")))
         taken["pull"].append(seconds_of(lambda at=there: find_vault(at).pull(artifacts=False)))
+        assert runvault.open(there).count() == RUNS + 1  # all were let in
         for path in (place, ours, plain, there, bare):
             shutil.rmtree(path)
     for work, beside in (("push", "git push"), ("pull", "git fetch")):
