@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,10 +195,17 @@ def test_files_beside_runs_are_nobodys_business(tmp_path: Path) -> None:
     assert catalog.damaged(REF) == []
 
 
+def with_params(params: dict[str, Any]) -> ForgedRun:
+    """Return a run as others may write it: our own writers refuse some parameters."""
+    config = {**forge_run(1).manifest["config"], "params": params}
+    digest = hashlib.sha256(orjson.dumps(config, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    members = {"id": f"{digest}-1", "config_hash": digest, "config": config}
+    return ForgedRun(f"{digest}-1", {**forge_run(1).manifest, **members}, {})
+
+
 @pytest.mark.parametrize(
     "params",
     [
-        {"big": 2**63 - 1, "small": -(2**63)},
         {"a.b": 1, "a": {"b": 2}},
         {"": 1, "\u202e": 2, "'; DROP TABLE runs; --": 3, "x" * 300: 4},
         {"text": "\x00\x1b[31m", "list": [[1, [2]], {"a": None}], "empty": {}},
@@ -205,19 +213,7 @@ def test_files_beside_runs_are_nobodys_business(tmp_path: Path) -> None:
     ],
 )
 def test_odd_parameters_are_rows_like_others(params: dict[str, Any], tmp_path: Path) -> None:
-    from runvault.model.canonical import config_hash
-
-    run = forge_run(1)
-    config = {**run.manifest["config"], "params": params}
-    try:
-        digest = str(config_hash(config))
-    except ValueError:  # our own writers refuse it; others may not
-        import hashlib
-
-        digest = hashlib.sha256(orjson.dumps(config, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    forged = ForgedRun(
-        f"{digest}-1", {**run.manifest, "id": f"{digest}-1", "config_hash": digest, "config": config}, {}
-    )
+    forged = with_params(params)
     source = MemoryArchive()
     catalog = Catalog(tmp_path / "catalog.db")
     first = source.commit({f"{forged.path}/{name}": data for name, data in forged.files().items()})
@@ -227,3 +223,14 @@ def test_odd_parameters_are_rows_like_others(params: dict[str, Any], tmp_path: P
     second = source.commit({forged.path: None}, (first,))
     catalog.refresh(source, REF, second)
     assert catalog.names(REF) == []
+
+
+@pytest.mark.parametrize("number", [2**53, -(2**53), 2**63 - 1])
+def test_a_parameter_without_a_canonical_form_damages_its_run(number: int, tmp_path: Path) -> None:
+    forged, source = with_params({"big": number}), MemoryArchive()
+    tip = source.commit({f"{forged.path}/{name}": data for name, data in forged.files().items()})
+    catalog = Catalog(tmp_path / "catalog.db")
+    catalog.refresh(source, REF, tip)
+    assert catalog.select(REF, Selection()) == []
+    [(run, problem)] = catalog.damaged(REF)
+    assert run == forged.id and "config.params.big is an integer beyond 2^53" in problem
