@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from runvault.stores.git.repository import Repository
 from runvault.stores.git.worktrees import temporary_worktree
 
 FILES, COMMITS = 10_000, 256
+MEMORY = Path("/dev/shm")  # noqa: S108 - Linux; a folder of our own is made in it
 PLAIN = """
 import sys
 
@@ -40,7 +43,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     """Yield what recording, running, replaying and searching cost."""
     yield recorded(bench)
     yield from whole_process(bench)
-    yield worktree(bench)
+    yield from worktrees(bench)
     yield searched(bench)
 
 
@@ -99,8 +102,8 @@ def whole_process(bench: Bench) -> Iterator[Figure]:
     yield Figure("the same, over the function with its stats and dump", whole - own, plain=("that", own))
 
 
-def worktree(bench: Bench) -> Figure:
-    """Set up the worktree of a replay, and one by git."""
+def worktrees(bench: Bench) -> Iterator[Figure]:
+    """Set up the worktree of a replay, and one by git: on the disk, and where the system has memory for files."""
     path = bench.archives.empty("files")
     for number in range(FILES):
         file = path / f"package{number % 100}" / f"module{number}.py"
@@ -109,18 +112,30 @@ def worktree(bench: Bench) -> Figure:
     git(path, "add", ".")
     git(path, "-c", "gc.auto=0", "commit", "--quiet", "--message", "strategy: many files")
     git(path, "gc", "--quiet")
+    yield worktree(bench, path, bench.archives.folder("worktrees"), "on the disk")
+    if MEMORY.is_dir():
+        yield worktree(bench, path, MEMORY / f"runvault-bench-{os.getpid()}", "in memory")
+
+
+def worktree(bench: Bench, path: Path, place: Path, where: str) -> Figure:
+    """Set up worktrees of a repository in a folder that is made and removed."""
     commit, found = git(path, "rev-parse", "HEAD").strip(), Repository.find(path)
     ours, theirs = [], []
-    for _ in range(bench.repeat):
-        context = temporary_worktree(found, commit)
-        ours.append(seconds_of(context.__enter__))
-        context.__exit__(None, None, None)
-        place = bench.archives.folder("worktree")
-        add = ["git", "worktree", "add", "--quiet", "--detach", str(place), commit]
-        theirs.append(seconds_of(lambda add=add: subprocess.run(add, cwd=path, check=True)))
-        git(path, "worktree", "remove", "--force", str(place))
+    place.mkdir(parents=True)
+    usual, tempfile.tempdir = tempfile.tempdir, str(place)
+    try:
+        for number in range(bench.repeat):
+            context = temporary_worktree(found, commit)
+            ours.append(seconds_of(context.__enter__))
+            context.__exit__(None, None, None)
+            add = ["git", "worktree", "add", "--quiet", "--detach", str(place / str(number)), commit]
+            theirs.append(seconds_of(lambda add=add: subprocess.run(add, cwd=path, check=True)))
+            git(path, "worktree", "remove", "--force", str(place / str(number)))
+    finally:
+        tempfile.tempdir = usual
+        shutil.rmtree(place)
     beside = ("git worktree add", statistics.median(theirs))
-    work = f"setting up a replay's worktree of {FILES:,} files"
+    work = f"setting up a replay's worktree of {FILES:,} files, {where}"
     return Figure(work, statistics.median(ours), plain=beside, target=Target("1 s", most=1.0))
 
 
