@@ -19,7 +19,7 @@ from typing import IO, Any, TypeAlias, cast
 import numpy as np
 import orjson
 
-from runvault.integrity.verify import headline_metrics
+from runvault.integrity.statistics import headline_metrics
 from runvault.model.canonical import config_hash
 from runvault.model.records import dump_json
 from runvault.model.table import Table

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import numpy as np
-
 from runvault.archive.artifacts import read_tables
 from runvault.archive.compose import ANNOTATIONS, MANIFEST, STATS
 from runvault.archive.curves import portfolio_tables
 from runvault.archive.gate import SWITCH, check_switch
 from runvault.errors import FormatError, IntegrityError, RunvaultError
+from runvault.integrity.contents import Contents
 from runvault.integrity.findings import Report
 from runvault.integrity.ground import REPAIR, check_catalog, check_git, check_refs
 from runvault.integrity.recompute import Recomputation
 from runvault.integrity.repair import Object, Remotes, repair
 from runvault.integrity.signatures import check_signatures
+from runvault.integrity.statistics import MANY, Problem, Told, checked_apart, problems_of
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
-from runvault.model.metrics import METRICS, Number, to_metric
-from runvault.model.table import Table
 from runvault.stores.dvc import Pointer, parse_pointer
 from runvault.stores.git.damage import Damage
 from runvault.stores.git.soundness import SoundReader
-from runvault.stores.tables import read_table
 
 if TYPE_CHECKING:
     from runvault.archive.stores import Stores
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any
 T = TypeVar("T")
 
-NO_TIME = np.iinfo(np.int64).min  # as NumPy writes NaT
 ABSENT = "absent"
 FETCH = "fetch it: dvc fetch --all-branches"
 
@@ -96,6 +93,8 @@ class _Verification:
         self.catalog_damaged = False
         self.unwell: dict[Object, None] = {}  # objects of which a copy is missing or damaged
         self.absent: dict[str, list[tuple[str, str]]] = defaultdict(list)  # objects that are nowhere here, and whose
+        self.processes = contextlib.ExitStack()
+        self.apart: Iterator[Problem] | None = None  # where other processes check the statistics
 
     @property
     def is_unwell(self) -> bool:
@@ -103,6 +102,10 @@ class _Verification:
         return bool(self.unwell or self.git_damage or self.told or self.catalog_damaged)
 
     def run(self, folders: Collection[str] | None) -> Report:
+        with self.processes:
+            return self._run(folders)
+
+    def _run(self, folders: Collection[str] | None) -> Report:
         self.git_damage = check_refs(self.stores, self.report) if folders is None else []
         tip = self.stores.repository.tip() if self.git_damage else self.stores.require_tip()
         if tip is None:
@@ -117,6 +120,8 @@ class _Verification:
             self.git_damage += check_git(self.stores, tip, self.report, self.told)
             if not self.git_damage and not self.told:  # a fresh one would know less than the one that is there
                 self.catalog_damaged = check_catalog(self.stores, tip, self.report)
+        for problem in self.apart or ():
+            self.report.found(*problem)
         return self.report
 
     def _check_tip(self, tip: str, wanted: Collection[str] | None) -> None:
@@ -145,9 +150,10 @@ class _Verification:
             check_switch(content)
 
     def _check_runs(self, source: SoundReader, runs: Mapping[str, Mapping[str, str]]) -> None:
+        self.apart = self._statistics_apart(runs)
         folders = sorted(runs)
         blobs = [blob for folder in folders for blob in runs[folder].values()]
-        contents = _Contents(source.read_blobs(blobs), Counter(blobs))
+        contents = Contents(source.read_blobs(blobs), Counter(blobs))
         for folder in folders:
             files: dict[str, bytes] = {}
             for name, blob in runs[folder].items():
@@ -158,6 +164,16 @@ class _Verification:
                     files[name] = content
                     self.report.checked["files"] += 1
             self._check_run(folder, files, runs[folder])
+
+    def _statistics_apart(self, runs: Mapping[str, Mapping[str, str]]) -> Iterator[Problem] | None:
+        told = [
+            Told(folder, files[STATS], files.get(MANIFEST, ""))
+            for folder, files in sorted(runs.items())
+            if STATS in files and RunId.from_path(folder) is not None
+        ]
+        if len(told) < MANY or self.recomputation is not None:  # that one needs them here
+            return None
+        return self.processes.enter_context(checked_apart(self.stores.repository, told))
 
     def _lost(self, path: str, blob: str, problem: str = "its Git object is missing or damaged") -> None:
         """Report a Git object that is not there, by the run and the file that it was."""
@@ -176,21 +192,33 @@ class _Verification:
             return
         manifest = self._check_manifest(folder, run, files) if MANIFEST in files or MANIFEST not in blobs else None
         self._check_annotations(folder, files, blobs)
-        statistics = None
-        if STATS in files or STATS not in blobs:
-            statistics = self._guard(folder, STATS, lambda: read_table(_required(files, STATS), "stats"))
+        sound = self._check_statistics(folder, files, blobs, manifest)
         if manifest is not None:
-            self._check_metrics(folder, manifest.metrics, statistics)
             self._check_pointers(folder, files, blobs, manifest.artifacts)
             self._check_unknown(folder, files, manifest.artifacts)
             if self.checks.artifacts:
                 self._check_tables(folder, manifest)
-            if self.recomputation is not None and statistics is not None:
+            if self.recomputation is not None and sound:
                 self.recomputation.add(folder, manifest.to_dict(), files[STATS])
 
     def _check_annotations(self, folder: str, files: Mapping[str, bytes], blobs: Mapping[str, str]) -> None:
         if ANNOTATIONS in files or ANNOTATIONS not in blobs:
             self._guard(folder, ANNOTATIONS, lambda: Annotations.from_bytes(_required(files, ANNOTATIONS)))
+
+    def _check_statistics(
+        self, folder: str, files: Mapping[str, bytes], blobs: Mapping[str, str], manifest: Manifest | None
+    ) -> bool:
+        """Check the statistics here, unless others do; return whether they were seen to be readable."""
+        if STATS not in files:
+            if STATS not in blobs:
+                self.report.found(folder, STATS, f"{STATS} is missing")
+            return False
+        if self.apart is not None:
+            return False
+        problems = list(problems_of(folder, files[STATS], manifest.metrics if manifest is not None else None))
+        for problem in problems:
+            self.report.found(*problem)
+        return not any(problem.file == STATS for problem in problems)
 
     def _check_manifest(self, folder: str, run: RunId, files: Mapping[str, bytes]) -> Manifest | None:
         try:
@@ -200,12 +228,6 @@ class _Verification:
             self.report.found(folder, MANIFEST, error.message, error.hint)
             return None
         return manifest
-
-    def _check_metrics(self, folder: str, metrics: Mapping[str, Number], statistics: Table | None) -> None:
-        """Check that the headline metrics are the statistics, as fractions and seconds."""
-        for name, value in headline_metrics(statistics).items() if statistics is not None else ():
-            if name in metrics and metrics[name] != value:
-                self.report.found(folder, MANIFEST, f"metric {name} is {metrics[name]}, in {STATS} it is {value}")
 
     def _check_pointers(
         self, folder: str, files: Mapping[str, bytes], blobs: Mapping[str, str], artifacts: Mapping[str, Json]
@@ -313,41 +335,6 @@ class _Verification:
         except RunvaultError as error:
             self.report.found(folder, name, error.message, error.hint)
             return None
-
-
-class _Contents:
-    """Contents as they come, each of them taken in the order asked; what is asked for again is remembered."""
-
-    def __init__(self, contents: Iterator[tuple[str, bytes]], asked: Counter[str]) -> None:
-        self._contents = contents
-        self._asked = asked
-        self._shared: dict[str, bytes | None] = {}
-        self._following = next(contents, None)
-
-    def take(self, blob: str) -> bytes | None:
-        """Return the content of a blob, None where it is not there."""
-        if blob in self._shared:
-            return self._shared[blob]
-        content = None
-        if self._following is not None and self._following[0] == blob:  # what is not there is left out of the answers
-            content, self._following = self._following[1], next(self._contents, None)
-        if self._asked[blob] > 1:
-            self._shared[blob] = content
-        return content
-
-
-def headline_metrics(statistics: Table) -> dict[str, Number]:
-    """Return the metrics that the statistics of the whole portfolio give, as the manifest has them."""
-    columns = statistics.columns
-    metrics = {}
-    for row in np.flatnonzero([column is None for column in columns["column"]]).tolist():
-        metric = METRICS.get(columns["name"][row])
-        if metric is not None and metric.unit != "timestamp":
-            nanoseconds = int(columns["value_ns"][row]) if metric.unit == "duration" else None
-            undefined = nanoseconds == NO_TIME
-            value = None if undefined else to_metric(metric, float(columns["value"][row]), nanoseconds)
-            metrics[metric.name] = value
-    return metrics
 
 
 def _required(files: Mapping[str, bytes], name: str) -> bytes:

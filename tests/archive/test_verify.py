@@ -113,3 +113,41 @@ def test_a_branch_that_is_no_archive_is_neither_read_nor_written(repo: Path) -> 
         rv.open(repo, branch="main").save(make_result(), strategy="s")
     with pytest.raises(rv.RunvaultError, match="no archive"):
         rv.init(repo, branch="main")
+
+
+def test_statistics_that_other_processes_check_are_judged_alike(
+    vault: rv.Vault, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(6):
+        vault.save(make_result(0.1 * (n + 1)), strategy=f"s{n}")
+    runs = sorted(vault.list(), key=lambda run: run.id)
+    work = repo.parent / "checkout"
+    git(repo, "worktree", "add", "--quiet", str(work), vault.branch)
+    folders = [work / f"runs/{run.id[:2]}/{run.id}" for run in runs]
+    (folders[0] / "stats.parquet").write_bytes(b"PAR1 no table PAR1")
+    (folders[1] / "stats.parquet").write_bytes((folders[2] / "stats.parquet").read_bytes())
+    (folders[2] / "stats.parquet").unlink()
+    (folders[3] / "manifest.json").write_text("{}")
+    git(work, "commit", "--quiet", "--all", "--message", "damage")
+    lost = git(repo, "rev-parse", f"{vault.branch}:runs/{runs[4].id[:2]}/{runs[4].id}/stats.parquet").strip()
+    (repo / ".git/objects" / lost[:2] / lost[2:]).unlink()
+
+    here = vault.verify().findings
+    monkeypatch.setattr("runvault.integrity.verify.MANY", 1)
+    assert sorted(vault.verify().findings, key=str) == sorted(here, key=str)
+    named = {(finding.run, finding.file) for finding in here}
+    expected = ["stats.parquet", "manifest.json", "stats.parquet", "manifest.json", "stats.parquet"]
+    assert named == {(run.id, file) for run, file in zip(runs, expected, strict=False)}
+
+
+def test_a_process_that_cannot_check_statistics_is_an_error(
+    vault: rv.Vault, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    vault.save(make_result(), strategy="s")
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho no module >&2\nexit 7\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    monkeypatch.setattr("runvault.integrity.verify.MANY", 1)
+    with pytest.raises(rv.RunvaultError, match="ended with 7: no module"):
+        vault.verify()
