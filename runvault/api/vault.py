@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any
 RUN_MEMBERS = frozenset({"params", "settings", "data", "metrics", "code", "lineage", "artifacts", "symbols", "tags"})
 RunLike: TypeAlias = "Run | str"
+STORAGE = "storage"  # what a remote is called that nobody named
 
 
 def open_vault(
@@ -81,23 +82,44 @@ def open_vault(
     return vault
 
 
-def init_vault(path: str | Path = ".", branch: str | None = None) -> Vault:
+def init_vault(path: str | Path = ".", branch: str | None = None, *, remote: str | None = None) -> Vault:
     """Make the archive branch of the repository at `path`, and DVC's files where the repository has none; idempotent.
+
+    Parameters
+    ----------
+    path : str or Path
+        The repository, or a folder in it.
+    branch : str, optional
+        The archive branch, where the settings are not to say.
+    remote : str, optional
+        Where artifacts go: a folder, or an address that DVC knows. It becomes the archive's DVC remote ``storage``, for
+        all who have the archive.
 
     Raises
     ------
     VaultNotFoundError
         There is no Git repository.
+    ConfigError
+        `remote` cannot be an address.
     """
-    return start_vault(path, branch)[0]
+    return start_vault(path, branch, remote=remote)[0]
 
 
-def start_vault(path: str | Path = ".", branch: str | None = None) -> tuple[Vault, Started]:
+def start_vault(
+    path: str | Path = ".", branch: str | None = None, *, remote: str | None = None
+) -> tuple[Vault, Started]:
     """Do what `init_vault` does, and return what was done, too."""
     from runvault.archive.starting import init_archive
 
     vault = find_vault(path, branch)
-    return vault, init_archive(vault.stores)
+    if remote is not None:
+        from runvault.sharing.remotes import check_remote
+
+        check_remote(STORAGE, remote)
+    started = init_archive(vault.stores)
+    if remote is not None:
+        vault.add_remote(STORAGE, remote)
+    return vault, started
 
 
 def read_settings(path: str | Path = ".", branch: str | None = None) -> Settings:

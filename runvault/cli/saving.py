@@ -14,8 +14,11 @@ Json: TypeAlias = Any
 
 
 @click.command()
+@click.option(
+    "--remote", metavar="URL", help="Where artifacts go: the archive's DVC remote 'storage', for all who have it"
+)
 @click.pass_obj
-def init(context: Context, /) -> None:
+def init(context: Context, /, remote: str | None) -> None:
     """Make the archive branch; once is enough, again does no harm
 
     Where the repository has no DVC, its three files are written (and named, not committed).
@@ -23,7 +26,7 @@ def init(context: Context, /) -> None:
     from runvault.api.vault import start_vault
     from runvault.views.inert import inert
 
-    vault, started = start_vault(context.repo, context.branch)
+    vault, started = start_vault(context.repo, context.branch, remote=remote)
     for path in started.written:
         notice(f"wrote {path}, to be committed with your code")
     if started.copies:

@@ -54,6 +54,14 @@ def list_remotes(stores: Stores, git_default: str) -> list[NamedRemote]:
     return [*found, *(NamedRemote(n, url, "dvc", used is not None and n == used.name) for n, url in urls.items())]
 
 
+def check_remote(name: str, url: str) -> None:
+    """Raise ConfigError where a DVC remote cannot have this name or address."""
+    for what, text in (("the remote's name", name), ("the remote's address", url)):
+        check_text(text, what)
+        if not text.strip() or text.startswith("-") or any(mark in text for mark in "\"'\n#"):
+            raise ConfigError(f"{what} cannot be {text!a}")
+
+
 def add_remote(stores: Stores, name: str, url: str, provenance: Provenance) -> bool:
     """Name a DVC remote in the archive; the first one is the default. Return whether anything changed.
 
@@ -62,7 +70,7 @@ def add_remote(stores: Stores, name: str, url: str, provenance: Provenance) -> b
     ConfigError
         The name or the address cannot be one.
     """
-    _check(name, url)
+    check_remote(name, url)
     address = url if "://" in url else Path(url).expanduser().absolute().as_posix()
 
     def change(remotes: SharedRemotes) -> SharedRemotes:
@@ -103,10 +111,3 @@ def _change(
         return Edit(((DVC_CONFIG, changed),), f"{subject}\n\nKind: remote\n", author, provenance.now)
 
     return stores.update(plan) is not None
-
-
-def _check(name: str, url: str) -> None:
-    for what, text in (("the remote's name", name), ("the remote's address", url)):
-        check_text(text, what)
-        if not text.strip() or text.startswith("-") or any(mark in text for mark in "\"'\n#"):
-            raise ConfigError(f"{what} cannot be {text!a}")

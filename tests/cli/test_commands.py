@@ -51,6 +51,18 @@ def test_init_makes_the_branch_once(program, repo: Path) -> None:
     assert git(repo, "rev-list", "--count", "runvault").strip() == "1"
 
 
+def test_init_names_where_artifacts_go_once(program, repo: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "storage"
+    assert program("init", "--remote", "bad\naddress").status == 13
+    assert git(repo, "branch", "--list", "runvault") == ""
+    for _ in range(2):
+        assert program("init", "--remote", str(storage)).status == 0
+
+    assert git(repo, "rev-list", "--count", "runvault").strip() == "2"
+    [remote] = program("remote", "list", "--json").json["remotes"]
+    assert remote == {"name": "storage", "url": str(storage), "kind": "dvc", "default": True}
+
+
 def test_config_says_what_set_each_setting(program, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git(repo, "config", "runvault.branch", "team/alpha")
     monkeypatch.setenv("RUNVAULT_PICKLES", "none")
