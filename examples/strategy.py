@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -27,10 +26,11 @@ def backtest(prices: pd.DataFrame, symbol: str, fast_window: int, slow_window: i
     return dual_sma(prices.set_index("date")[symbol].dropna(), fast_window, slow_window)
 
 
-def dual_sma_sweep(close: pd.DataFrame, windows: Sequence[int], **settings: Any) -> vbt.Portfolio:
-    """Backtest every pair of windows, the shorter one fast: one portfolio, a column a pair and symbol."""
-    fast, slow = vbt.MA.run_combs(close, window=windows, r=2, short_names=["fast", "slow"])
-    return _cross(close, fast, slow, settings)
+def backtests(prices: pd.DataFrame, symbol: str, fast_window: Any, slow_window: Any) -> vbt.Portfolio:
+    """Backtest many pairs of windows at once, given as two arrays: one portfolio, a column a pair."""
+    close = prices.set_index("date")[[symbol]].rename_axis(columns="symbol").dropna()
+    fast = vbt.MA.run(close, fast_window, short_name="fast")
+    return _cross(close, fast, vbt.MA.run(close, slow_window, short_name="slow"), {})
 
 
 def _cross(close: pd.Series | pd.DataFrame, fast: Any, slow: Any, settings: dict[str, Any]) -> vbt.Portfolio:

@@ -35,6 +35,8 @@ class Swept:
         The id that ``lineage.sweep`` of its runs holds.
     ids : list of str
         The full ids of the runs that were archived, in the order in which they came.
+    skipped_ids : list of str
+        Those of the runs that were archived already.
     left_out : tuple of str
         Files that the snapshot of the code does not hold: credentials, and untracked files that were not imported.
     """
@@ -46,6 +48,7 @@ class Swept:
         self.failed = [{"params": dict(each.params), "error": each.error} for each in outcome.failed]
         self.sweep = outcome.sweep
         self.ids = [saved.id for saved in outcome.saved]
+        self.skipped_ids = [str(run) for run in outcome.skipped]
         self.drifted = [saved.id for saved in outcome.saved if saved.drift]
         self.left_out = tuple(outcome.left_out)
 

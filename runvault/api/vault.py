@@ -337,7 +337,7 @@ class Vault:
         Returns
         -------
         Swept
-            ``.total``, ``.archived``, ``.skipped``, ``.failed`` and ``.ids``.
+            ``.total``, ``.archived``, ``.skipped``, ``.failed``, ``.ids`` and ``.skipped_ids``.
 
         Raises
         ------

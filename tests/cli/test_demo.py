@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SINGLES, SWEPT = 8, 1128
+SINGLES, SWEPT, BATCHES = 8, 1152, 18
 ARCHIVE = "refs/heads/runvault"  # in full: the package's folder has the branch's name
 
 pytestmark = [
@@ -68,11 +68,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     return demo
 
 
-def test_the_demo_archives_single_runs_and_a_sweep_in_one_commit(demo: Demo) -> None:
+def test_the_demo_archives_single_runs_and_a_sweep_in_few_commits(demo: Demo) -> None:
     assert len(demo.runs()) == SINGLES + SWEPT
-    assert demo.kinds().count("sweep") == 1
+    assert demo.kinds().count("sweep") == BATCHES
     assert demo.kinds().count("save") == SINGLES
-    assert f"{SWEPT} runs" in demo.printed
+    assert f"{SWEPT:,} combinations" in demo.printed
 
 
 def test_the_demo_leaves_the_checkout_clean(demo: Demo) -> None:
@@ -101,6 +101,14 @@ def test_the_single_runs_have_recipes_and_replay_exactly(demo: Demo) -> None:
     assert json.loads(demo.run("runvault", "stale", "--strategy", "dual_sma", "--json")) == {"runs": []}
     assert demo.tip() == tip
     assert demo.status() == ""
+
+
+def test_a_run_of_the_sweep_has_a_recipe_and_replays_exactly(demo: Demo) -> None:
+    best = json.loads(demo.run("runvault", "best", "--tag", "sweep", "-n", "1", "--json"))["runs"][0]
+    recipe = json.loads(demo.run("runvault", "show", best["id"], "--file", "manifest.json"))["recipe"]
+    assert recipe["entry"] == "examples/strategy.py:backtests"
+    assert recipe["stage"] == {"name": "sweep", "file": "dvc.yaml"}
+    assert json.loads(demo.run("runvault", "replay", best["id"], "--json"))["verdict"] == "exact"
 
 
 def test_dvc_shows_the_metrics_and_draws_the_curves(demo: Demo) -> None:

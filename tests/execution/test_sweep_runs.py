@@ -141,6 +141,7 @@ def test_a_sweep_computes_only_what_is_missing(vault: rv.Vault, repo: Path) -> N
     (repo / "calls.txt").unlink()
     swept = vault.sweep("strategy.py:sma", GRID, **said(repo, tags=["grid"]))
     assert swept.to_dict() == {"total": 6, "archived": 2, "skipped": 4, "failed": []}
+    assert {*swept.ids, *swept.skipped_ids} == {run.id for run in vault.list()}
     assert calls(repo) == [(8, 15), (8, 20)]
     assert len(vault.list(tags=["grid"])) == 6
     before = commits(repo)
