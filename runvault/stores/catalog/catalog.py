@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import tempfile
 import weakref
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 
-from runvault.errors import RunvaultError
+from runvault.errors import IntegrityError, RunvaultError
 from runvault.model.query import Selection
 from runvault.model.source import ArchiveSource
+from runvault.stores.catalog.documents import ROW, documents, require_sum, sum_of
 from runvault.stores.catalog.files import CatalogFile, CatalogImage, Damaged, Unwritable, build, translated
 from runvault.stores.catalog.names import Names, encodable
 from runvault.stores.catalog.refresh import refresh_branch, tip_of
@@ -71,6 +71,7 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         self._file: CatalogFile | CatalogImage = CatalogFile(path)
         self._sources: dict[str, tuple[ArchiveSource, str]] = {}
+        self._made = False  # anew, by us: what is still odd then is not the file's
 
     # Keeping up
 
@@ -123,6 +124,7 @@ class Catalog:
             self._use(path)
 
     def _fill(self, db: sqlite3.Connection) -> None:
+        self._made = True
         for ref, (source, tip) in self._sources.items():
             refresh_branch(db, source, ref, tip)
 
@@ -157,12 +159,17 @@ class Catalog:
         ------
         ConfigError
             `selection.where` is no condition, or asks for a name that no run has.
+        IntegrityError
+            The file turned out to be damaged when some runs had been given, and they were not the first ones.
         """
-        given = 0
+        given: list[str] = []
         for _ in range(ATTEMPTS):
             try:
-                for members in islice(self._selected(ref, selection), given, None):
-                    given += 1
+                selected = self._selected(ref, selection)
+                if given and [members["id"] for members in islice(selected, len(given))] != given:
+                    raise _given_wrongly()
+                for members in selected:
+                    given.append(members["id"])
                     yield members
             except Damaged as error:
                 problem: Exception = error
@@ -180,9 +187,9 @@ class Catalog:
             query = Query(db, branch, selection)
             _index(db, branch, query)
             db.execute("BEGIN")  # one state of the catalog for numbers and documents
-            numbers = iter(query.runs())
+            numbers, again = iter(query.runs()), query.again()
             while chunk := list(islice(numbers, _CHUNK)):
-                yield from _documents(db, chunk)
+                yield from documents(db, chunk, again, dated=not self._made)
 
     def count(self, ref: str, selection: Selection) -> int:
         """Return how many runs are selected, whatever the limit."""
@@ -253,12 +260,12 @@ class Catalog:
 
     def data_of(self, ref: str) -> dict[int, Json]:
         """Return the member `data` of runs by the number that `columns` gives for it."""
-        sql = "SELECT data, min(run) FROM runs WHERE branch = ? GROUP BY data"
+        sql = "SELECT data, min(run) FROM runs WHERE branch = ? GROUP BY data ORDER BY min(run)"
 
         def find(db: sqlite3.Connection) -> dict[int, Json]:
             rows = db.execute(sql, (_branch(db, ref),)).fetchall()
-            documents = _documents(db, [run for _, run in rows])
-            return {number: members["data"] for (number, _), members in zip(rows, documents, strict=True)}
+            found = documents(db, [run for _, run in rows], dated=not self._made)
+            return {number: members["data"] for (number, _), members in zip(rows, found, strict=True)}
 
         return self._ask(find)
 
@@ -268,24 +275,26 @@ class Catalog:
 
         def find(db: sqlite3.Connection) -> dict[str, Json] | None:
             row = db.execute(sql, (_branch(db, ref), _asked(run))).fetchone()
-            return next(_documents(db, [row[0]]), None) if row else None
+            return next(documents(db, [row[0]], dated=not self._made), None) if row else None
 
         return self._ask(find)
 
     def definitions(self, ref: str, runs: Sequence[str]) -> dict[str, dict[str, Json]]:
         """Return ``metric_definitions`` and ``moments`` of runs by id, for comparing them on one definition."""
-        columns = ", ".join(f"r.{quoted(f'moments.{name}')}" for name in MOMENTS)
         sql = (
-            f"SELECT r.id, e.json, {columns} FROM ids i JOIN runs r USING (run) JOIN documents d USING (run)"
-            " JOIN definitions e USING (definition) WHERE i.branch = ? AND i.id IN (SELECT value FROM json_each(?))"
+            f"SELECT r.id, e.json, r.revision, r.crc, {ROW} FROM ids i JOIN runs r USING (run)"
+            " JOIN documents d USING (run) JOIN definitions e USING (definition)"
+            " WHERE i.branch = ? AND i.id IN (SELECT value FROM json_each(?))"
         )
 
         def find(db: sqlite3.Connection) -> dict[str, dict[str, Json]]:
             rows = db.execute(sql, (_branch(db, ref), orjson.dumps(list(runs)).decode()))
-            return {
-                run: {"metric_definitions": orjson.loads(json), "moments": dict(zip(MOMENTS, moments, strict=True))}
-                for run, json, *moments in rows
-            }
+            found = {}
+            for run, json, revision, crc, *row in rows:
+                require_sum(row, sum_of(json), revision, crc)
+                moments = dict(zip(MOMENTS, row[-len(MOMENTS) :], strict=True))
+                found[run] = {"metric_definitions": orjson.loads(json), "moments": moments}
+            return found
 
         return self._ask(find)
 
@@ -384,6 +393,12 @@ def _hopeless(error: Exception) -> RunvaultError:
     return RunvaultError(f"the catalog can be kept nowhere: {error}", "is there space left on the disk?")
 
 
+def _given_wrongly() -> RunvaultError:
+    return IntegrityError(
+        "the catalog was damaged, and runs were listed before this was seen", "it is mended: ask again"
+    )
+
+
 def _branch(db: sqlite3.Connection, ref: str) -> int:
     """Return a branch's number; 0, which no branch has, for one that is not known."""
     row = db.execute("SELECT branch FROM branches WHERE ref = ?", (ref,)).fetchone()
@@ -402,27 +417,6 @@ def _asked(text: str) -> str | None:
 
 def _firsts(db: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[str]:
     return [row[0] for row in db.execute(sql, values)]
-
-
-def _documents(db: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[dict[str, Json]]:
-    """Yield runs as JSON in the order of `numbers`."""
-    rows = db.execute(
-        'SELECT d.run, d.json, d.crc, r.revision, (SELECT lower(hex(v."commit")) FROM revisions v WHERE v.run = d.run'
-        ' AND v.blob = f.manifest ORDER BY v.time, v."commit" LIMIT 1)'
-        " FROM documents d JOIN runs r USING (run) JOIN folders f USING (run)"
-        " WHERE d.run IN (SELECT value FROM json_each(?))",
-        (orjson.dumps(numbers).decode(),),
-    )
-    found = {row[0]: row[1:] for row in rows}
-    for number in numbers:
-        json, crc, revision, commit = found.get(number, (None, 0, 0, None))
-        # SQLite notices a damaged page by its structure; a flipped bit within a document it hands out.
-        if not isinstance(json, bytes) or zlib.crc32(json) != crc:
-            raise Damaged(f"document {number}")
-        members = orjson.loads(json)
-        members["revision"] = revision
-        members["commit"] = commit
-        yield members
 
 
 def _index(db: sqlite3.Connection, branch: int, query: Query) -> None:

@@ -13,16 +13,16 @@ from runvault.errors import RunvaultError
 from runvault.model.source import ArchiveSource
 from runvault.stores.catalog.files import CatalogFile, Damaged, Unwritable, build, translated
 from runvault.stores.catalog.refresh import refresh_branch
-from runvault.stores.catalog.schema import FIELDS, NUMBERS, SHARED, quoted
+from runvault.stores.catalog.schema import SHARED, SUMMED, quoted
 
-_VALUES = ", ".join(f"r.{quoted(name)}" for name in (*FIELDS, "revision", *NUMBERS))
+_VALUES = ", ".join(f"r.{quoted(name)}" for name in (*SUMMED, "revision", "crc"))
 _OWN = "n.path LIKE 'params.%' OR n.path LIKE 'metrics.%'"
 
 # Numbers of rows differ between catalogs that say the same: each is put as what it stands for.
 _SAYINGS = {
     "runs": f"SELECT i.id, {_VALUES} FROM {{0}}.runs r JOIN {{0}}.ids i USING (run) WHERE r.branch = {{1}}",
     "documents": (
-        "SELECT i.id, d.json, d.crc, e.json FROM {0}.documents d JOIN {0}.ids i USING (run)"
+        "SELECT i.id, d.json, d.crc, e.json, e.crc FROM {0}.documents d JOIN {0}.ids i USING (run)"
         " LEFT JOIN {0}.definitions e USING (definition) WHERE i.branch = {1}"
     ),
     "folders": (
@@ -34,7 +34,7 @@ _SAYINGS = {
         " JOIN {0}.runs r USING (run) WHERE i.branch = {1}"
     ),
     "revisions": (
-        'SELECT i.id, v.blob, v."commit", CAST(v.time AS INTEGER), v.created_at FROM {0}.revisions v'
+        'SELECT i.id, v.blob, v."commit", CAST(v.time AS INTEGER), v.created_at, v.crc FROM {0}.revisions v'
         " JOIN {0}.ids i USING (run) WHERE i.branch = {1}"
     ),
     "notes": ("SELECT i.id, n.note FROM {0}.notes n JOIN {0}.ids i ON i.run = n.rowid WHERE i.branch = {1}"),
@@ -43,6 +43,7 @@ _SAYINGS = {
         f" LEFT JOIN {{0}}.ids i ON i.run = f.owner WHERE n.branch = {{1}} AND ({_OWN})"
     ),
     "names": "SELECT NULL, path, runs FROM {0}.names WHERE branch = {1} AND runs > 0",
+    "number of runs": "SELECT NULL, runs FROM {0}.branches WHERE branch = {1}",
     "damaged runs": "SELECT run, problem FROM {0}.damaged WHERE branch = {1}",
     **{
         f"{name} of runs": (

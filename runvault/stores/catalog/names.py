@@ -72,6 +72,8 @@ class Names:
         self._db = db
         self._branch = branch
         self._periods_per_year = periods_per_year
+        self.facts: dict[str, Fact] = {}  # that were asked for, by dotted name
+        self.labels: set[int] = set()  # kinds that were asked for
 
     def resolve(self, path: str) -> Place:
         """Return where a name's values are.
@@ -85,6 +87,8 @@ class Names:
         if self._periods_per_year is not None and path.removeprefix("metrics.") == "sharpe_ratio":
             return _sharpe_of_moments(self._periods_per_year)
         place = self._bare(path) if "." not in path else self._dotted(path)
+        if isinstance(place, Labels):
+            self.labels.add(place.kind)
         if place is not None:
             return place
         if self._db.execute("SELECT 1 FROM runs WHERE branch = ? LIMIT 1", (self._branch,)).fetchone() is None:
@@ -111,7 +115,8 @@ class Names:
         if path in _NUMBERS:
             return Column(path, is_number=True)
         section = path.partition(".")[0]
-        return Fact(row[0], section if section in SHARED else "run")
+        fact = self.facts[path] = Fact(row[0], section if section in SHARED else "run")
+        return fact
 
     def paths(self) -> list[str]:
         """Return the dotted names that runs have, sorted."""

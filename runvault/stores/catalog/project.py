@@ -29,7 +29,7 @@ _INT64 = 1 << 63
 class Projection(NamedTuple):
     """What the catalog keeps of one run.
 
-    `row` follows `FIELDS` and what comes behind them in `runs`; `members` is the run as JSON but for `revision` and
+    `row` follows `SUMMED`; `members` is the run as JSON but for `revision` and
     `commit`; `facts` are its parameters and the metrics without a column, under dotted names.
     """
 
@@ -102,7 +102,6 @@ def _row(members: dict[str, Json], moments: dict[str, Json], symbols: list[str])
         members["end"],
         members["author"],
         members["alias"],
-        1,  # revision: the history is read later
         *map(metrics.get, METRIC_COLUMNS),
         *map(moments.get, MOMENTS),
     )

@@ -21,8 +21,10 @@ import orjson
 from runvault.errors import RunvaultError
 from runvault.model.ids import MAX_SEED
 from runvault.model.source import ArchiveSource, FileChange
+from runvault.stores.catalog.files import Damaged
 from runvault.stores.catalog.project import Fact, Projection, column_metrics, leaves, own_facts, project
 from runvault.stores.catalog.schema import RUN_COLUMNS, SHARED, SYMBOL, TAG
+from runvault.stores.catalog.sums import revision_sum, row_sum
 
 MANIFEST, ANNOTATIONS = "manifest.json", "annotations.json"
 BATCH = 5_000  # runs whose files are asked for at once: a process each time
@@ -51,7 +53,7 @@ class Folder(NamedTuple):
 # Git counts in seconds, and a run can be saved, removed and put back within one: the order of the walk decides then.
 _ADD_REVISION = (
     "INSERT OR IGNORE INTO revisions VALUES (?1, ?2, ?3, ?4 + 1e-6 *"
-    " (SELECT count(*) FROM revisions WHERE run = ?1 AND CAST(time AS INTEGER) = ?4), NULL)"
+    " (SELECT count(*) FROM revisions WHERE run = ?1 AND CAST(time AS INTEGER) = ?4), NULL, ?5)"
 )
 
 
@@ -81,7 +83,7 @@ def refresh_branch(db: sqlite3.Connection, source: ArchiveSource, ref: str, tip:
     writer.flush_names()
     writer.date_history(source)
     writer.rank_revisions()
-    db.execute("UPDATE branches SET tip = ? WHERE branch = ?", (tip, branch))
+    db.execute("UPDATE branches SET tip = ?, runs = runs + ? WHERE branch = ?", (tip, writer.added, branch))
 
 
 def clear_branch(db: sqlite3.Connection, branch: int) -> None:
@@ -93,7 +95,7 @@ def clear_branch(db: sqlite3.Connection, branch: int) -> None:
     db.execute("DELETE FROM facts WHERE name IN (SELECT name FROM names WHERE branch = ?)", (branch,))
     for table in ("names", "sections", "damaged", "ids"):
         db.execute(f"DELETE FROM {table} WHERE branch = ?", (branch,))
-    db.execute("UPDATE branches SET tip = NULL WHERE branch = ?", (branch,))
+    db.execute("UPDATE branches SET tip = NULL, runs = 0 WHERE branch = ?", (branch,))
 
 
 def tip_of(db: sqlite3.Connection, ref: str) -> str | None:
@@ -208,7 +210,8 @@ class _Writer:
         self._sections: dict[tuple[str, bytes], tuple[int, tuple[str, ...]]] = {}
         self._alike: dict[bytes, tuple[tuple[int, ...], tuple[str, ...]]] = {}  # all sections of a run at once
         self._filesets: dict[frozenset[str], int] = {}
-        self._definitions: dict[bytes, int] = {}
+        self._definitions: dict[bytes, tuple[int, int]] = {}
+        self.added = 0  # runs that can be listed, less those that were forgotten
 
     # The tree at the tip
 
@@ -280,8 +283,10 @@ class _Writer:
         self._add(rows, folder.number, projection)
 
     def _add(self, rows: _Rows, number: int, run: Projection) -> None:
-        definition = self._definition(run.definitions)
-        rows.runs.append((number, self._branch, *self._count(run.members, run.facts, 1), *run.row))
+        definition, definitions_sum = self._definition(run.definitions)
+        sections, crc = self._count(run.members, run.facts, 1), row_sum(run.row, definitions_sum, 1)
+        rows.runs.append((number, self._branch, *sections, *run.row, 1, crc))  # revision: the history is read later
+        self.added += 1
         rows.documents.append((number, run.document, zlib.crc32(run.document), definition))
         rows.facts.extend([(self._name(path), number, value) for path, value in run.facts])
         rows.labels.extend([(number, TAG, tag) for tag in run.tags])
@@ -350,8 +355,11 @@ class _Writer:
     def _forget(self, folder: Folder) -> None:
         """Delete the rows of a run as it was."""
         self._damage(folder.run, None)
-        row = self._db.execute("SELECT json FROM documents WHERE run = ?", (folder.number,)).fetchone()
+        row = self._db.execute("SELECT json, crc FROM documents WHERE run = ?", (folder.number,)).fetchone()
         if row is not None:
+            if not isinstance(row[0], bytes) or zlib.crc32(row[0]) != row[1]:
+                raise Damaged(f"document {folder.number}")
+            self.added -= 1
             members = orjson.loads(row[0])
             facts = own_facts(members)
             self._count(members, facts, -1)
@@ -395,19 +403,20 @@ class _Writer:
         known = self._filesets.get(files)
         if known is None:
             text = "\0".join(sorted(files)).encode("utf-8", "backslashreplace").decode()
-            known = self._filesets[files] = self._interned("filesets", "fileset", "names", text)
+            self._db.execute("INSERT OR IGNORE INTO filesets (names) VALUES (?)", (text,))
+            found = self._db.execute("SELECT fileset FROM filesets WHERE names = ?", (text,)).fetchone()
+            known = self._filesets[files] = int(found[0])
         return known
 
-    def _definition(self, definitions: bytes) -> int:
+    def _definition(self, definitions: bytes) -> tuple[int, int]:
+        """Return the number of definitions, and their checksum."""
         known = self._definitions.get(definitions)
         if known is None:
-            known = self._definitions[definitions] = self._interned("definitions", "definition", "json", definitions)
+            crc = zlib.crc32(definitions)
+            self._db.execute("INSERT OR IGNORE INTO definitions (crc, json) VALUES (?, ?)", (crc, definitions))
+            found = self._db.execute("SELECT definition FROM definitions WHERE json = ?", (definitions,)).fetchone()
+            known = self._definitions[definitions] = int(found[0]), crc
         return known
-
-    def _interned(self, table: str, key: str, column: str, value: str | bytes) -> int:
-        self._db.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (value,))
-        row = self._db.execute(f"SELECT {key} FROM {table} WHERE {column} = ?", (value,)).fetchone()
-        return int(row[0])
 
     # The history
 
@@ -418,7 +427,7 @@ class _Writer:
         rows = self._history(source, old, tip)
         while batch := list(itertools.islice(rows, BATCH)):
             self._db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", [row[:1] for row in batch])
-            self._db.executemany(_ADD_REVISION, batch)
+            self._db.executemany(_ADD_REVISION, [(*row, revision_sum(row[1], row[2])) for row in batch])
             self._write_numbers()
             places.update(zip([blob for _, blob, _, _ in batch], coming, strict=False))
         return places
@@ -462,7 +471,8 @@ class _Writer:
     def rank_revisions(self) -> None:
         """Find the place of each touched run's tip among its revisions."""
         self._db.execute(
-            "UPDATE runs SET revision = (SELECT count(DISTINCT v.blob) FROM revisions v, folders f"
+            "UPDATE runs SET (revision, crc) = (SELECT count(DISTINCT v.blob),"
+            " runs.crc - runs.revision + count(DISTINCT v.blob) FROM revisions v, folders f"
             " WHERE f.run = runs.run AND v.run = runs.run AND (v.created_at, v.blob) <= (runs.created_at, f.manifest))"
             " WHERE run IN (SELECT run FROM revisions WHERE run IN (SELECT run FROM touched)"
             " GROUP BY run HAVING min(blob) < max(blob))"

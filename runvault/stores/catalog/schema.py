@@ -47,17 +47,19 @@ def quoted(column: str) -> str:
     return f'"{column}"'
 
 
-RUN_COLUMNS: tuple[str, ...] = ("run", "branch", *SHARED, *FIELDS, "revision", *NUMBERS)
+SUMMED: tuple[str, ...] = (*FIELDS, *NUMBERS)
+"""The columns of `runs` that its checksum is of (`sums.row_sum`)."""
+RUN_COLUMNS: tuple[str, ...] = ("run", "branch", *SHARED, *SUMMED, "revision", "crc")
 
 _SECTIONS = ", ".join(f"{name} INTEGER" for name in SHARED)
 _VALUES = ", ".join(map(quoted, RUN_COLUMNS[2 + len(SHARED) :]))
 
 _TABLES = f"""
-CREATE TABLE branches (branch INTEGER PRIMARY KEY, ref UNIQUE NOT NULL, tip);
+CREATE TABLE branches (branch INTEGER PRIMARY KEY, ref UNIQUE NOT NULL, tip, runs NOT NULL DEFAULT 0);
 CREATE TABLE ids (run INTEGER PRIMARY KEY, branch INTEGER NOT NULL, id NOT NULL, UNIQUE (branch, id));
 CREATE TABLE filesets (fileset INTEGER PRIMARY KEY, names UNIQUE NOT NULL);
 CREATE TABLE folders (run INTEGER PRIMARY KEY, manifest, annotations, fileset INTEGER NOT NULL);
-CREATE TABLE definitions (definition INTEGER PRIMARY KEY, json UNIQUE NOT NULL);
+CREATE TABLE definitions (definition INTEGER PRIMARY KEY, crc NOT NULL, json UNIQUE NOT NULL);
 CREATE TABLE sections (section INTEGER PRIMARY KEY, branch INTEGER NOT NULL, digest NOT NULL, UNIQUE (branch, digest));
 CREATE TABLE runs (run INTEGER PRIMARY KEY, branch INTEGER NOT NULL, {_SECTIONS}, {_VALUES});
 CREATE TABLE documents (run INTEGER PRIMARY KEY, json NOT NULL, crc NOT NULL, definition INTEGER NOT NULL);
@@ -65,7 +67,7 @@ CREATE TABLE names (name INTEGER PRIMARY KEY, branch INTEGER NOT NULL, path NOT 
     UNIQUE (branch, path));
 CREATE TABLE facts (name INTEGER, owner INTEGER, value, PRIMARY KEY (name, owner)) WITHOUT ROWID;
 CREATE TABLE labels (run INTEGER, kind INTEGER, label, PRIMARY KEY (run, kind, label)) WITHOUT ROWID;
-CREATE TABLE revisions (run INTEGER, blob, "commit", time, created_at, PRIMARY KEY (run, blob, "commit"))
+CREATE TABLE revisions (run INTEGER, blob, "commit", time, created_at, crc, PRIMARY KEY (run, blob, "commit"))
     WITHOUT ROWID;
 CREATE TABLE damaged (branch INTEGER, run, problem, PRIMARY KEY (branch, run)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE notes USING fts5 (note, tokenize = 'unicode61 remove_diacritics 2');

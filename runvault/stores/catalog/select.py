@@ -10,11 +10,23 @@ and ends soon: where many runs fulfil each condition, the first ones of the list
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from runvault.errors import ConfigError
 from runvault.model.query import All, Condition, Selection, normalise_time, parse_condition
-from runvault.stores.catalog.conditions import FALSE, Binder, Compiler, Driver, all_of, any_of, driver_of, label_driver
+from runvault.stores.catalog.conditions import (
+    FALSE,
+    Binder,
+    Bound,
+    Compiler,
+    Driver,
+    all_of,
+    any_of,
+    driver_of,
+    label_driver,
+)
+from runvault.stores.catalog.files import Damaged
 from runvault.stores.catalog.names import Column, Fact, Labels, Names, Place, Shown, encodable
 from runvault.stores.catalog.schema import NEVER_NULL, SYMBOL, TAG, index_of, quoted
 
@@ -37,6 +49,18 @@ class Order(NamedTuple):
         return self.place.column if isinstance(self.place, Column) else None
 
 
+class Again(NamedTuple):
+    """The same selection and order over runs that are known by number.
+
+    `columns` are the open-ended values that these depend on, by the member or dotted name that has them.
+    """
+
+    where: str = "1"
+    order: str = "r.run"
+    columns: Mapping[str, str] = {}
+    values: Mapping[str, Bound] = {}
+
+
 class Query:
     """A selection on one branch, with names resolved and conditions compiled."""
 
@@ -50,15 +74,32 @@ class Query:
         self._tree = parse_condition(selection.where) if selection.where is not None else None
         self._drivers: list[Driver] = []
         self._is_single = False
+        self._is_plain = False
         self._where = self._conditions()
         self.order = self._order(selection.sort)
 
     def count(self) -> int:
-        """Return how many runs there are, whatever the limit."""
+        """Return how many runs there are, whatever the limit.
+
+        Raises
+        ------
+        Damaged
+            Nothing is left out, and it is another number than was written.
+        """
         driver, _ = self._driver()
         source = "runs r" if driver is None else self._driven(driver)
         sql = f"SELECT count(*) FROM {source} WHERE {self._where}"
-        return int(self._db.execute(sql, self._bind.values).fetchone()[0])
+        found = int(self._db.execute(sql, self._bind.values).fetchone()[0])
+        self._compare_number(found)
+        return found
+
+    def _compare_number(self, found: int) -> None:
+        """Compare the number of all runs with the one that was noted when they were written."""
+        if self._is_plain and self._branch:
+            sql = "SELECT runs FROM branches WHERE branch = ?"
+            noted = self._db.execute(sql, (self._branch,)).fetchone()[0]
+            if noted != found:
+                raise Damaged(f"{found} runs where {noted} were written")
 
     def runs(self) -> list[int]:
         """Return the numbers of the runs, in order: those with a value first, then those without."""
@@ -74,6 +115,8 @@ class Query:
         found = self._defined(driver, wanted)
         if self.order.column not in NEVER_NULL and (wanted < 0 or len(found) < wanted):
             found += self._undefined(driver, -1 if wanted < 0 else wanted - len(found))
+        if wanted < 0 or len(found) < wanted:
+            self._compare_number(len(found))
         return found[selection.offset :]
 
     def _among_first(self, wanted: int) -> list[int]:
@@ -130,13 +173,33 @@ class Query:
             place = Column("symbol", is_number=False)
         return Order(place, sort.startswith("-"))
 
+    # Looking again
+
+    def again(self) -> Again:
+        """Return how found runs are looked at once more, by number: without the indexes that they were found by."""
+        value = self._value(self.order.place)
+        direction = "DESC" if self.order.descending else "ASC"
+        columns = {
+            path: f"(SELECT value FROM facts WHERE name = {self._bind(fact.name)} AND owner = r.{fact.owner})"
+            for path, fact in self._names.facts.items()
+        }
+        columns |= {
+            name: f"(SELECT group_concat(hex(label)) FROM labels WHERE run = r.run AND kind = {kind:d})"
+            for kind, name in ((TAG, "tags"), (SYMBOL, "symbols"))
+            if kind in self._names.labels
+        }
+        if self._selection.search is not None:
+            columns["note"] = "(SELECT note FROM notes WHERE rowid = r.run)"
+        order = f"{value} IS NULL, {value} {direction}, {_BY_TIME}"
+        return Again(self._where, order, columns, self._bind.values)
+
     # Where
 
     def _conditions(self) -> str:
         parts = [f"r.branch = {self._branch_mark}", *self._options(), *self._labels(), *self._times()]
         if self._tree is not None:
             parts += self._compiled(self._tree)
-        self._is_single = len(parts) == 2  # the branch and one more
+        self._is_plain, self._is_single = len(parts) == 1, len(parts) == 2  # the branch alone; and one more
         return all_of(parts)
 
     def _compiled(self, tree: Condition) -> list[str]:
@@ -199,6 +262,7 @@ class Query:
             return FALSE
         if drives:
             self._drivers.append(label_driver(kind, label))
+        self._names.labels.add(kind)
         match = f"l.kind = {kind:d} AND l.label = {self._bind(label)}"
         return f"EXISTS (SELECT 1 FROM labels l WHERE l.run = r.run AND {match})"
 
