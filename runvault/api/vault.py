@@ -772,6 +772,8 @@ class Vault:
     def gc(self, keep_history: int | None = None, *, dry_run: bool = False) -> Removal:
         """Drop the objects that nothing kept needs, from the DVC cache and from keep.
 
+        Pointers to input data that no run needs any more leave the tip before, in a commit of their own.
+
         Parameters
         ----------
         keep_history : int, optional
@@ -793,7 +795,7 @@ class Vault:
 
         if keep_history is not None and keep_history < 1:
             raise ConfigError("the revision at the tip is always kept", "say how many, from 1, or leave it out")
-        return collect(self.stores, keep_history, dry_run=dry_run)
+        return collect(self.stores, provenance(self.stores), keep_history, dry_run=dry_run)
 
     def restore(self, ref: RunLike) -> Run:
         """Put a run back from history: the revision it had last, or the one that ``@commit`` or ``~1`` names."""

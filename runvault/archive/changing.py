@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from runvault.stores.git.edits import Edit, Signature
 
 if TYPE_CHECKING:
     from runvault.stores.git.objects import Tip
+
+
+_MD5 = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 
 def annotate_runs(
@@ -110,6 +114,7 @@ def restore_run(stores: Stores, run: RunId, commit: str, last: str, provenance: 
     annotations = stores.reader.read_file(last, f"{run.path}/{ANNOTATIONS}")
     if annotations is not None:
         recorded[ANNOTATIONS] = annotations
+    inputs = _inputs_named(stores, commit, recorded[MANIFEST])
 
     def plan(tip: Tip) -> Edit | None:
         present = tip.files(run.path)
@@ -118,9 +123,17 @@ def restore_run(stores: Stores, run: RunId, commit: str, last: str, provenance: 
         gone = present.keys() - recorded.keys()
         files: list[tuple[str, bytes | None]] = [(f"{run.path}/{name}", None) for name in sorted(gone)]
         files.extend((f"{run.path}/{name}", content) for name, content in recorded.items())
+        files.extend((path, content) for path, content in inputs.items() if not tip.exists(path))
         return edit_of(files, f"Restore {run.short}", [run], "restore", provenance)
 
     return stores.update(plan)
+
+
+def _inputs_named(stores: Stores, commit: str, manifest: bytes) -> dict[str, bytes]:
+    """Return the pointers under ``data/`` at a commit that a manifest names: a collection may have taken them since."""
+    named = {digits.decode("ascii") for digits in _MD5.findall(manifest)}
+    paths = [path for path in stores.reader.list_files(commit, "data") if path.split("/")[-1][:32] in named]
+    return stores.reader.read_files(commit, paths)
 
 
 def annotations_at(tip: Tip, run: RunId) -> Annotations:

@@ -84,7 +84,7 @@ def gc(context: Context, /, keep_history: int | None, dry_run: bool, form: str) 
     """Drop artifacts that nothing kept needs, from the DVC cache and from its second copy
 
     Kept are all revisions of the runs at the tip of any branch, remote branch or tag, what your own DVC files name,
-    and what a save in progress has put.
+    and what a save in progress has put. Pointers to input data that no run needs any more leave the archive first.
     """
     vault = context.open()
     with working("reading what is needed"):

@@ -2,19 +2,25 @@
 
 Everything that cannot be read in full is read for whatever looks like an object's name, and what is named stays: a
 pointer in a colleague's branch that runvault itself would refuse still keeps its object.
+
+Input data is named by pointers under ``data/``, which a removal of runs leaves: whether others need them is told by all
+manifests, and these are read here. What no kept run needs loses its pointer first, in a commit, and then its object.
+A merge with an archive that has the pointer still brings it back, and the next collection takes it again.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
+from runvault.archive.changing import edit_of
 from runvault.archive.gate import SWITCH
+from runvault.archive.reading import MANIFEST
 from runvault.errors import IntegrityError, RunvaultError
 from runvault.model.ids import RunId
 from runvault.stores.git.lock import write_lock
@@ -22,12 +28,16 @@ from runvault.stores.git.roots import commits_named, files_of_users
 from runvault.stores.git.writing import TIMEOUT_S
 
 if TYPE_CHECKING:
+    from runvault.archive.request import Provenance
     from runvault.archive.stores import Stores
+    from runvault.stores.git.edits import Edit
+    from runvault.stores.git.objects import Tip
 
 Json: TypeAlias = Any
 
 # An object's name where YAML or JSON has one: 32 digits alone, so that no part of a longer digest counts
 _MD5 = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?:\.dir)?(?![0-9a-f])")
+_INPUT = re.compile(r"data/[0-9a-f]{2}/[0-9a-f]{32}(\.[^/]*)?\.dvc")
 
 
 @dataclass(frozen=True)
@@ -53,9 +63,12 @@ class Removal:
         return {"removed": self.removed, "bytes": self.size_bytes}
 
 
-def collect(stores: Stores, keep_history: int | None = None, *, dry_run: bool = False) -> Removal:
+def collect(
+    stores: Stores, provenance: Provenance, keep_history: int | None = None, *, dry_run: bool = False
+) -> Removal:
     """Drop the objects that nothing kept needs, from keep and from the cache.
 
+    First the pointers under ``data/`` go, in a commit, that no kept revision of a run at the archive's tip names.
     Kept is what a branch, a remote branch, a tag or any other ref names at its tip; of the runs there the revisions
     that they had; what the user's own DVC files name, in any commit, in the work trees and in DVC's cache of stages;
     and what a live process has put for a commit that is still to come.
@@ -74,14 +87,59 @@ def collect(stores: Stores, keep_history: int | None = None, *, dry_run: bool = 
     BusyError
         Another process holds the archive.
     """
-    stores.require_tip()
+    idle = {(stores.require_tip(), path) for path in _idle_pointers(stores, stores.require_tip(), keep_history)}
+    if idle and not dry_run:
+        stores.update(lambda tip: _without_idle_pointers(stores, tip, keep_history, provenance))
     with write_lock(stores.repository.state_dir, TIMEOUT_S):
         needs = _Needs(stores, keep_history)
         with stores.objects.pending.collecting() as pending:
-            needed = needs.objects() | pending
+            needed = needs.objects(idle if dry_run else ()) | pending
             dropped = [md5 for md5 in stores.objects.kept() if md5 not in needed]
             size_bytes = stores.objects.drop(dropped, dry_run=dry_run)
     return Removal(dropped, size_bytes, needs.descriptions(dropped))
+
+
+def _without_idle_pointers(stores: Stores, tip: Tip, keep_history: int | None, provenance: Provenance) -> Edit | None:
+    idle = _idle_pointers(stores, tip.commit, keep_history) if tip.commit else []
+    if not idle:
+        return None
+    subject = f"Remove {len(idle)} pointer{'s' * (len(idle) > 1)} to data that no run needs"
+    return edit_of([(path, None) for path in idle], subject, [], "remove", provenance)
+
+
+def _idle_pointers(stores: Stores, commit: str, keep_history: int | None) -> list[str]:
+    """Return the pointers under ``data/`` at a commit that no kept revision of a run there names."""
+    files = [(path, blob) for path, blob in stores.reader.changed_files(None, commit) if blob]
+    pointers = {path: blob for path, blob in files if _INPUT.fullmatch(path)}
+    if not pointers:
+        return []
+    manifests = {path.rpartition("/")[0]: blob for path, blob in files if path.endswith(f"/{MANIFEST}")}
+    named = set().union(*map(_digits_in, contents_of(stores, manifests.values())))
+    told = dict(zip(pointers, map(_digits_in, contents_of(stores, pointers.values())), strict=True))
+    idle = [path for path in pointers if named.isdisjoint({path.split("/")[2][:32], *told[path]})]
+    if idle:  # the whole history is read only where that may say something else
+        needs = _Needs(stores, keep_history)
+        kept = [content for folder in manifests for content in needs.kept_revisions(folder)]
+        named = set().union(*map(_digits_in, kept))
+    return [path for path in idle if named.isdisjoint({path.split("/")[2][:32], *told[path]})]
+
+
+def contents_of(stores: Stores, blobs: Iterable[str]) -> Iterator[bytes]:
+    """Yield contents in the order asked.
+
+    Raises
+    ------
+    IntegrityError
+        One of them is not there: it may have named anything.
+    """
+    asked = list(blobs)
+    try:
+        found = dict(stores.reader.read_blobs(dict.fromkeys(asked)))
+    except RunvaultError as error:
+        raise _damaged(error.message) from error
+    if len(found) < len(set(asked)):
+        raise _damaged(f"{len(set(asked)) - len(found)} objects are missing")
+    yield from (found[blob] for blob in asked)
 
 
 class _Needs:
@@ -101,21 +159,21 @@ class _Needs:
     def _blobs_at(self, commit: str, paths: list[str]) -> Mapping[str, bytes]:
         return self._stores.reader.read_files(commit, paths)
 
-    def objects(self) -> set[str]:
-        """Return the names of all objects that are needed."""
+    def objects(self, idle: Collection[tuple[str, str]] = ()) -> set[str]:
+        """Return the names of all objects that are needed; for the pointers in `idle`, commit and path, none is."""
         needed: set[str] = set()
         at_tips: set[str] = set()
         pointers: set[str] = set()
         for commit in self._archives:
             for path, blob in self._stores.reader.changed_files(None, commit):
-                if path.endswith(".dvc") and blob:
+                if path.endswith(".dvc") and blob and (commit, path) not in idle:
                     pointers.add(blob)
                 if path.startswith("runs/"):
                     at_tips.add("/".join(path.split("/")[:3]))
-        for content in self._contents(pointers):
+        for content in contents_of(self._stores, pointers):
             needed |= _names_in(content)
         for folder in at_tips:
-            for content in self._kept_revisions(folder):
+            for content in self.kept_revisions(folder):
                 needed |= _names_in(content)
         for content in files_of_users(self._stores.repository, self._archives_alone()):
             needed |= _names_in(content)
@@ -132,7 +190,7 @@ class _Needs:
         told = self._stores.repository.git("rev-list", "--max-parents=0", commit).stdout.decode("ascii")
         return set(told.split())
 
-    def _kept_revisions(self, folder: str) -> list[bytes]:
+    def kept_revisions(self, folder: str) -> list[bytes]:
         """Return the manifests of a run's revisions that are kept, the newest ones."""
         contents = list(self._manifests.get(folder, {}).items())
         if self._keep_history is None or len(contents) <= self._keep_history:
@@ -147,20 +205,9 @@ class _Needs:
             for each in self._stores.reader.introduced(None, commit):
                 blobs[each.blob] = each.path.rpartition("/")[0]
         found: dict[str, dict[str, bytes]] = defaultdict(dict)
-        for blob, content in zip(blobs, self._contents(blobs), strict=True):
+        for blob, content in zip(blobs, contents_of(self._stores, blobs), strict=True):
             found[blobs[blob]][blob] = content
         return found
-
-    def _contents(self, blobs: Iterable[str]) -> Iterator[bytes]:
-        """Yield contents in the order asked; one that is not there may have named anything."""
-        asked = list(blobs)
-        try:
-            found = dict(self._stores.reader.read_blobs(asked))
-        except RunvaultError as error:
-            raise _damaged(error.message) from error
-        if len(found) < len(set(asked)):
-            raise _damaged(f"{len(set(asked)) - len(found)} objects are missing")
-        yield from (found[blob] for blob in asked)
 
     def descriptions(self, md5s: Iterable[str]) -> dict[str, str]:
         """Return which file of which run objects were, as far as the manifests of history tell."""
@@ -181,6 +228,10 @@ def _damaged(problem: str) -> IntegrityError:
 
 def _names_in(content: bytes) -> set[str]:
     return {name.decode("ascii") for name in _MD5.findall(content)}
+
+
+def _digits_in(content: bytes) -> set[str]:
+    return {name[:32] for name in _names_in(content)}
 
 
 def _created_at(manifest: bytes) -> str:

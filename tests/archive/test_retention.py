@@ -153,6 +153,87 @@ def test_a_sweep_keeps_what_its_runs_share_until_the_last_is_gone(vault: rv.Vaul
     assert everything(repo) == set()
 
 
+@pytest.fixture
+def fed(vault: rv.Vault, repo: Path) -> dict[str, rv.Run]:
+    """Return three runs: two over the same prices, one over a folder of its own besides."""
+    (repo / "prices.csv").write_text("close\n1.0\n")
+    (repo / "own").mkdir()
+    (repo / "own/a.csv").write_text("close\n2.0\n")
+    own = {"prices": repo / "prices.csv", "own": repo / "own"}
+    return {
+        "first": save(vault, 0.1, data=repo / "prices.csv"),
+        "second": save(vault, 0.2, data=own),
+        "third": save(vault, 0.3),
+    }
+
+
+def pointed(repo: Path) -> set[str]:
+    listed = git(repo, "ls-tree", "-r", "--name-only", "runvault", "data/").split()
+    return {path.rpartition("/")[2].removesuffix(".dvc") for path in listed}
+
+
+def test_inputs_go_with_the_last_run_that_names_them(vault: rv.Vault, repo: Path, fed: dict[str, rv.Run]) -> None:
+    prices, own = fed["second"].data["prices"]["md5"], fed["second"].data["own"]["md5"]
+    assert pointed(repo) == {f"{prices}.csv", own}
+    vault.remove(fed["second"])
+    tip = git(repo, "rev-parse", "runvault")
+    would = vault.gc(dry_run=True)
+    assert own in would.removed
+    assert prices not in would.removed
+    assert git(repo, "rev-parse", "runvault") == tip, "a dry run writes nothing"
+
+    done = vault.gc()
+    assert (done.removed, done.size_bytes) == (would.removed, would.size_bytes)
+    assert pointed(repo) == {f"{prices}.csv"}
+    assert git(repo, "log", "-1", "--format=%s", "runvault").strip() == "Remove 1 pointer to data that no run needs"
+    assert vault.verify().findings == []
+    vault.remove(fed["first"])
+    assert prices in vault.gc().removed
+    assert pointed(repo) == set()
+    assert everything(repo) == md5s(fed["third"])
+    assert vault.verify().findings == []
+    tip = git(repo, "rev-parse", "runvault")
+    assert vault.gc().removed == []
+    assert git(repo, "rev-parse", "runvault") == tip
+
+
+def test_a_restored_run_has_the_pointers_to_its_inputs(vault: rv.Vault, repo: Path, fed: dict[str, rv.Run]) -> None:
+    before = pointed(repo)
+    vault.remove([fed["first"], fed["second"]])
+    git(repo, "tag", "keeps", "runvault~1")  # and the objects with it
+    assert vault.gc().removed == []
+    assert pointed(repo) == set()
+    vault.restore(fed["second"].id)
+    assert pointed(repo) == before
+    assert vault.verify().findings == []
+
+
+def test_a_merge_brings_back_the_pointers_that_the_other_side_needs(
+    vault: rv.Vault, repo: Path, fed: dict[str, rv.Run]
+) -> None:
+    before = pointed(repo)
+    git(repo, "branch", "other", "runvault")
+    save(rv.open(repo, branch="other"), 0.4, data=repo / "prices.csv")
+    vault.remove([fed["first"], fed["second"]])
+    vault.gc()
+    assert pointed(repo) == set()
+    vault.merge("other")
+    assert pointed(repo) == before, "both, for a merge removes no pointer"
+    assert vault.verify().findings == []
+    git(repo, "branch", "--force", "other", "runvault")
+    vault.gc()
+    assert pointed(repo) == {f"{fed['first'].data['prices']['md5']}.csv"}
+
+
+def test_a_run_keeps_its_inputs_when_an_older_revision_goes(vault: rv.Vault, repo: Path) -> None:
+    (repo / "prices.csv").write_text("close\n1.0\n")
+    first = vault.save(make_result(0.1), strategy="s", data=repo / "prices.csv").run
+    before = pointed(repo)
+    vault.save(with_digest(make_result(0.2), "2"), strategy="s", data=repo / "prices.csv")
+    assert md5s(first).issuperset(vault.gc(keep_history=1).removed)
+    assert pointed(repo) == before
+
+
 def test_every_revision_is_kept_unless_fewer_are_asked_for(vault: rv.Vault) -> None:
     revisions = [vault.save(with_digest(make_result(0.1 * n), f"{n}"), strategy="s").run for n in range(1, 5)]
     assert vault.gc().removed == []
@@ -270,8 +351,8 @@ def test_a_folder_keeps_the_files_in_it(vault: rv.Vault, repo: Path) -> None:
     assert len(before) == len(run.artifacts) + 3
     assert vault.gc().removed == []
     vault.remove(run)
-    assert set(vault.gc().removed) == md5s(run)  # the input's pointer stays at the tip
-    assert len(everything(repo)) == 3
+    assert set(vault.gc().removed) == before
+    assert everything(repo) == set()
 
 
 def test_a_cache_that_others_may_use_keeps_its_names(repo: Path) -> None:

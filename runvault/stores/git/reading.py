@@ -142,6 +142,11 @@ class Reader:
         asked = {f"{commit}:{path}": path for path in paths}
         return {asked[name]: content for name, kind, content in self._batch(asked) if kind == "blob"}
 
+    def list_files(self, commit: str, folder: str) -> list[str]:
+        """Return the paths of all files below a folder of a commit; none where there is no such folder."""
+        listed = self._repository.git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", f"{folder}/")
+        return listed.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
+
     def read_run(self, commit: str, run_path: str) -> dict[str, bytes]:
         """Return the files in the folder of one run by name; an empty dict where there is no such run."""
         listed = self._repository.git("ls-tree", "-z", f"{commit}:{run_path}", ok=(0, 128)).stdout.decode(
