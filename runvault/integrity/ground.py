@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CATALOG = "runvault/catalog.db"
 CODE = "refs/runvault/code/"
 REPAIR = "repair it from another copy: runvault verify --repair"
+MEND = "mend it: runvault verify --repair, or by hand: each line is an id and a ref, '^' and an id, or '#' and words"
 REBUILD = "make it anew: runvault reindex"
 
 
@@ -26,7 +27,7 @@ def check_refs(stores: Stores, report: Report) -> list[Damage]:
     """Report the refs that are not as git wrote them, and return them."""
     found = ref_damage(stores.repository)
     for damage in found:
-        report.found("", damage.path, damage.problem, REPAIR)
+        report.found("", damage.path, damage.problem, MEND if damage.path == PACKED else REPAIR)
     report.checked["refs"] += 1 + (stores.repository.common_dir / PACKED).exists()
     return found
 

@@ -203,12 +203,7 @@ def _rows(path: Path) -> list[Any]:
 
 
 def _named(archive: Archive) -> list[tuple[str, str | None]]:
-    try:
-        return [(finding.run, finding.file) for finding in archive.verify().findings]
-    except rv.RunvaultError as error:
-        if "packed-refs" not in str(error):  # no git program opens such a repository
-            raise
-        return [("", "packed-refs")]
+    return [(finding.run, finding.file) for finding in archive.verify().findings]
 
 
 # V3: each case damages one part; where another copy is configured repair heals it, and nowhere else is anything done
@@ -290,6 +285,21 @@ AT_HOME: dict[str, Damaging] = {
     ),
     "the ref names nothing": lambda archive: replace(archive.repo / ".git/refs/heads/runvault", b"1" * 40 + b"\n"),
     "packed refs are out of order": lambda archive: _shuffle(packed_refs(archive)),
+    "packed refs have a line without its space": lambda archive: _spoil_refs(
+        archive, b" refs/heads/r", b"`refs/heads/r"
+    ),
+    "packed refs have an id that is none": lambda archive: _spoil_refs(
+        archive, _tip(archive), b"x" + _tip(archive)[1:]
+    ),
+    "packed refs have a name that is none": lambda archive: _spoil_refs(archive, b"heads/runv", b"heads/ru~v"),
+    "packed refs lack the end of a line": lambda archive: _spoil_refs(
+        archive, b"heads/runvault\n", b"heads/runvault\x0b"
+    ),
+    "packed refs lack the end of their first line": lambda archive: _spoil_refs(archive, b"sorted \n", b"sorted *"),
+    "packed refs lack the sign of a tag": lambda archive: _spoil_refs(archive, b"\n^", b"\n~"),
+    "packed refs end early": lambda archive: replace(
+        path := packed_refs(archive), path.read_bytes().removesuffix(b"vault\n")
+    ),
     "the catalog is cut short": lambda archive: replace(
         catalog := archive.repo / ".git/runvault/catalog.db", catalog.read_bytes()[:5000]
     ),
@@ -313,6 +323,19 @@ def _input(archive: Archive) -> list[Path]:
 def _shuffle(path: Path) -> None:
     first, *rest = path.read_bytes().splitlines(keepends=True)
     replace(path, first + b"".join(reversed(rest)))
+
+
+def _tip(archive: Archive) -> bytes:
+    return git(archive.repo, "rev-parse", "runvault").strip().encode()
+
+
+def _spoil_refs(archive: Archive, old: bytes, new: bytes) -> None:
+    """Damage packed refs so that git cannot read them; a tag stands behind the archive branch, and one has no log."""
+    git(archive.repo, "tag", "-a", "-m", "first", "v1", "runvault~1")
+    path = packed_refs(archive)
+    content = path.read_bytes()
+    assert content.count(old) >= 1
+    replace(path, content.replace(old, new, 1))
 
 
 def _lie(archive: Archive) -> None:
@@ -368,6 +391,18 @@ def test_v3_without_a_source_repair_changes_nothing(archive: Archive, case: str)
 
     left = archive.verify(repair=True)
     assert (left.findings, left.repaired) == (found, [])
+    assert state(archive.repo) == before
+
+
+def test_v3_a_line_of_packed_refs_that_nothing_tells_stays_and_is_named(archive: Archive) -> None:
+    git(archive.repo, "tag", "v1", "runvault~1")
+    path = packed_refs(archive)
+    replace(path, path.read_bytes().replace(b"refs/tags/v1", b"refs/tags/\x7f\x7f"))
+    before = state(archive.repo)
+    for found in (archive.verify(), archive.verify(repair=True)):
+        assert [(each.run, each.file) for each in found.findings] == [("", "packed-refs")]
+        assert "names no ref" in found.findings[0].problem
+        assert "by hand" in str(found.findings[0].hint)
     assert state(archive.repo) == before
 
 

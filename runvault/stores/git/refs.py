@@ -15,9 +15,10 @@ from runvault.stores.git.repository import Repository
 PACKED = "packed-refs"
 HEADER = b"# pack-refs with: peeled fully-peeled sorted \n"
 
+PACKED_LINE = re.compile(rb"([0-9a-f]{40}) (refs/[^\x00-\x20\x7f~^:?*\[\\]+)\n")
+PEELED_LINE = re.compile(rb"\^[0-9a-f]{40}\n")
+
 _LOOSE = re.compile(rb"[0-9a-f]{40}\n")
-_PACKED = re.compile(rb"([0-9a-f]{40}) (refs/[^\x00-\x20\x7f~^:?*\[\\]+)\n")
-_PEELED = re.compile(rb"\^[0-9a-f]{40}\n")
 _LOGGED = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\n]*\n")
 _TAIL = 64 * 1024  # bytes of a log that hold its last entries: a subject is one line of at most 200 characters
 
@@ -29,7 +30,18 @@ def ref_damage(repository: Repository) -> list[Damage]:
     """
     if repository.config.get("extensions.refstorage", "files") != "files":
         return []
-    return [*_loose(repository), *_packed(repository), *_unlogged(repository), *_dangling(repository)]
+    files = [*_loose(repository), *_packed(repository)]
+    problem = unread_refs(repository)
+    if problem is not None:  # git tells of no ref then, and each would look like one that is gone
+        return files if any(damage.path == PACKED for damage in files) else [*files, Damage(PACKED, problem)]
+    return [*files, *_unlogged(repository), *_dangling(repository)]
+
+
+def unread_refs(repository: Repository) -> str | None:
+    """Return what git says where it cannot read packed refs; None where it can."""
+    done = repository.git("for-each-ref", "--count=1", "--format=", ok=range(256))
+    said = done.stderr.decode("utf-8", "replace").strip()
+    return f"git cannot read it: {said.splitlines()[0]!a}" if done.returncode and PACKED in said else None
 
 
 def _loose(repository: Repository) -> Iterator[Damage]:
@@ -47,8 +59,8 @@ def _packed(repository: Repository) -> Iterator[Damage]:
         yield Damage(PACKED, "its first line is not as git writes it")
     names: list[bytes] = []
     for number, line in enumerate(lines, 1):
-        found = _PACKED.fullmatch(line)
-        if found is None and not _PEELED.fullmatch(line) and not (number == 1 and line.startswith(b"#")):
+        found = PACKED_LINE.fullmatch(line)
+        if found is None and not PEELED_LINE.fullmatch(line) and not (number == 1 and line.startswith(b"#")):
             yield Damage(PACKED, f"line {number} names no ref as git writes it")
         if found is not None:
             names.append(found[2])
@@ -80,6 +92,14 @@ def _dangling(repository: Repository) -> Iterator[Damage]:
     for ref, answer in zip(listed, told, strict=False):
         if answer.endswith(b" missing"):
             yield Damage(ref.decode("utf-8", "surrogateescape"), "names an object that is not here")
+
+
+def logged_refs(repository: Repository) -> dict[str, str]:
+    """Return what the logs of all refs end with, but of those that have a file of their own."""
+    logs = repository.common_dir / "logs"
+    refs = [path.relative_to(logs).as_posix() for path in (logs / "refs").rglob("*") if path.is_file()]
+    last = {ref: last_logged(repository, ref) for ref in refs if not (repository.common_dir / ref).is_file()}
+    return {ref: moved[1] for ref, moved in last.items() if moved is not None}
 
 
 def _logged_branches(logs: Path) -> Iterator[str]:

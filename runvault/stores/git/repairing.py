@@ -18,6 +18,7 @@ from pygit2.enums import ObjectType
 from runvault.errors import RunvaultError
 from runvault.stores.git.damage import Damage, path_of
 from runvault.stores.git.disk import install, sync_file, sync_folder
+from runvault.stores.git.mending import mended
 from runvault.stores.git.packs import write_pack
 from runvault.stores.git.programs import DURABLE, run_git
 from runvault.stores.git.refs import HEADER, PACKED, last_logged
@@ -57,7 +58,7 @@ def _repair_refs(repository: Repository, damaged: Sequence[Damage]) -> list[str]
     for path in dict.fromkeys(damage.path for damage in damaged):
         if path.startswith("refs/heads/") and _set_as_logged(repository, path):
             repaired.append(path)
-        if path == PACKED and _put_in_order(repository.common_dir / PACKED):
+        if path == PACKED and _mend_packed(repository):
             repaired.append(path)
     return repaired
 
@@ -88,11 +89,17 @@ def _packed_value(repository: Repository, ref: str) -> str | None:
     return None
 
 
-def _put_in_order(path: Path) -> bool:
-    """Give packed refs the first line and the order that git writes; lines that are no refs it does not mend."""
-    groups: list[bytes] = []
+def _mend_packed(repository: Repository) -> bool:
+    """Give packed refs lines that git reads, in the order that it writes them; nothing where a line cannot be told."""
+    path = repository.common_dir / PACKED
     before = path.read_bytes()
-    for line in before.splitlines(keepends=True)[1:]:
+    content = mended(repository, before)
+    if content is None:
+        return False
+    groups: list[bytes] = []
+    for line in content.splitlines(keepends=True):
+        if line.startswith(b"#"):
+            continue
         if line.startswith(b"^") and groups:
             groups[-1] += line
         else:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from runvault.errors import ConfigError, RunvaultError, VaultNotFoundError
 from runvault.stores.git.edits import Signature
-from runvault.stores.git.programs import run_git
+from runvault.stores.git.programs import git_failure, run_git
 
 FALLBACK_IDENTITY = Signature("runvault", "runvault@localhost", fallback=True)
 NO_OBJECT = "0" * 40
+PACKED_REFS = b"packed-refs"  # in what git says where it cannot read that file
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # `git check-ref-format --branch`, and no leading dash in any part: it would read as an option elsewhere.
@@ -65,14 +66,9 @@ class Repository:
         ref = f"refs/heads/{branch}"
         # The object format stands between the paths: a path may hold a newline, and no other line is needed as a fence.
         # A glob prints nothing where the branch is missing; the class [s] makes it one without matching anything else.
-        fence = "--show-object-format"
-        question = [fence, f"--glob=refs/head[s]/{branch}", fence, "--git-common-dir", fence, "--git-dir", fence]
-        done = run_git(
-            ["rev-parse", "--path-format=absolute", *question, "--show-cdup"],
-            cwd=start,
-            ok=(0, 128, 129),
-            keep_place=True,
-        )
+        done = _ask(start, f"--glob=refs/head[s]/{branch}")
+        if done.returncode and PACKED_REFS in done.stderr:  # what needs no ref goes on, a verification first of all
+            done = _ask(start)
         if done.returncode:
             raise _not_found(start, done)
         return cls._from_answer(start, ref, done.stdout)
@@ -107,14 +103,17 @@ class Repository:
         return run_git([*own, *args], cwd=self.common_dir, stdin=stdin, ok=ok, extra=extra)
 
     def tip(self) -> str | None:
-        """Return the commit that the archive branch is at now, None where there is no such branch."""
+        """Return the commit that the archive branch is at now, None where there is no such branch, or none is read."""
         try:
             text = (self.common_dir / self.ref).read_text("ascii").strip()
         except (OSError, ValueError):
             text = ""  # packed, a reftable, or missing: git knows
         if _OBJECT_ID.fullmatch(text):
             return text
-        asked = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{self.ref}^{{commit}}", ok=(0, 1))
+        args = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{self.ref}^{{commit}}"]
+        asked = self.git(*args, ok=(0, 1, 128))
+        if asked.returncode == 128 and PACKED_REFS not in asked.stderr:
+            raise git_failure(args, asked.returncode, asked.stderr)
         return asked.stdout.decode("ascii").strip() or None
 
     def head(self) -> str | None:
@@ -154,6 +153,13 @@ class Repository:
     def identity(self) -> Signature:
         """Return the author git would use here; a stated fallback where git has none, marked as such."""
         return self._identity
+
+
+def _ask(start: Path, *more: str) -> subprocess.CompletedProcess[bytes]:
+    fence = "--show-object-format"
+    question = [fence, *more, fence, "--git-common-dir", fence, "--git-dir", fence]
+    args = ["rev-parse", "--path-format=absolute", *question, "--show-cdup"]
+    return run_git(args, cwd=start, ok=(0, 128, 129), keep_place=True)
 
 
 def _not_found(start: Path, done: subprocess.CompletedProcess[bytes]) -> RunvaultError:
