@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import random
 import shutil
 import sqlite3
@@ -279,6 +280,10 @@ AT_HOME: dict[str, Damaging] = {
         name: case for name, case in CASES.items() if "is spoiled" in name or "is empty" in name or "is another" in name
     },
     "an index of a pack rots": lambda archive: rot(packed(archive).with_suffix(".idx")),
+    "an index of a pack is gone": lambda archive: remove(packed(archive).with_suffix(".idx")),
+    "an index of a pack is empty": lambda archive: replace(packed(archive).with_suffix(".idx"), b""),
+    "an index names a wrong place of a blob": lambda archive: _misplace(archive),
+    "an index is of another pack": lambda archive: _swap_sum(archive),
     "the ref is gone": lambda archive: remove(archive.repo / ".git/refs/heads/runvault"),
     "the ref is cut short": lambda archive: replace(
         archive.repo / ".git/refs/heads/runvault", git(archive.repo, "rev-parse", "runvault").encode()[:20]
@@ -336,6 +341,23 @@ def _spoil_refs(archive: Archive, old: bytes, new: bytes) -> None:
     content = path.read_bytes()
     assert content.count(old) >= 1
     replace(path, content.replace(old, new, 1))
+
+
+def _misplace(archive: Archive) -> None:
+    """Flip a bit of every place in an index: git finds each object and can read none."""
+    index = packed(archive).with_suffix(".idx")
+    content = bytearray(index.read_bytes())
+    count = int.from_bytes(content[1028:1032], "big")
+    for place in range(1032 + 24 * count, 1032 + 28 * count, 4):
+        content[place + 3] ^= 1
+    replace(index, bytes(content))
+
+
+def _swap_sum(archive: Archive) -> None:
+    index = packed(archive).with_suffix(".idx")
+    content = index.read_bytes()
+    body = content[:-40] + bytes(20)
+    replace(index, body + hashlib.sha1(body, usedforsecurity=False).digest())
 
 
 def _lie(archive: Archive) -> None:

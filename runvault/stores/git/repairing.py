@@ -24,6 +24,7 @@ from runvault.stores.git.programs import DURABLE, run_git
 from runvault.stores.git.refs import HEADER, PACKED, last_logged
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.sounding import Sounded, sound_objects
+from runvault.stores.git.soundness import is_own_pack
 
 ROUNDS = 40  # an object that came back may name others that are missing, too
 DERIVED = (".rev", ".bitmap", "multi-pack-index", "commit-graph")  # what git makes again from the rest, and can lack
@@ -184,8 +185,10 @@ def _repair_files(repository: Repository, copy: _Copy, damaged: Sequence[Damage]
         if path.endswith(DERIVED) and file.exists():
             file.unlink()
             repaired.append(path)
-        elif path.endswith(".idx") and _index_again(repository, file):
+        elif path.endswith(".idx") and _index_again(copy, file):
             repaired.append(path)
+        elif path.endswith(".pack") and is_own_pack(file) and _index_again(copy, file.with_suffix(".idx")):
+            repaired.append(path.replace(".pack", ".idx"))
     for path in dict.fromkeys(damage.path for damage in damaged if damage.path.endswith(".pack")):
         if path.replace(".pack", ".idx") not in repaired and _pack_again(
             repository, copy, repository.common_dir / path
@@ -211,11 +214,16 @@ def _replace_objects(repository: Repository, copy: _Copy, names: Iterable[str]) 
     return [path_of(name) for name in found]
 
 
-def _index_again(repository: Repository, index: Path) -> bool:
-    """Make the index of a sound pack anew."""
+def _index_again(copy: _Copy, index: Path) -> bool:
+    """Make the index of a sound pack anew.
+
+    In the repository beside: here git would compare each object with the one that it finds by the damaged index, and
+    end where it cannot read that one.
+    """
     pack, made = index.with_suffix(".pack"), index.with_name(f"{index.stem}.idx-new")
     try:
-        repository.git(*DURABLE, "index-pack", "-o", str(made), str(pack))
+        copy.as_repository().git(*DURABLE, "index-pack", "-o", str(made), str(pack))
+        sync_file(made)
         made.replace(index)
     except RunvaultError:
         return False

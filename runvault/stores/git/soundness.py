@@ -40,7 +40,7 @@ def file_damage(repository: Repository) -> Iterator[Damage]:
     for pattern in _SUMMED:
         for path in sorted(objects.glob(pattern)):
             with suppress(FileNotFoundError):  # git packs anew beside us
-                if not _ends_in_own_sum(path):
+                if not ends_in_own_sum(path):
                     yield Damage(f"objects/{path.relative_to(objects).as_posix()}", "does not match its checksum")
                 elif path.suffix == ".pack" and (problem := _pair_problem(path)):
                     yield Damage(f"objects/{path.relative_to(objects).as_posix()}", problem)
@@ -63,7 +63,8 @@ def _loose_problem(path: Path) -> str | None:
     return None
 
 
-def _ends_in_own_sum(path: Path) -> bool:
+def ends_in_own_sum(path: Path) -> bool:
+    """Tell whether a file of Git's own ends in the SHA-1 of all before it."""
     digest, rest = hashlib.sha1(usedforsecurity=False), b""
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -78,10 +79,21 @@ def _pair_problem(pack: Path) -> str | None:
     index = pack.with_suffix(".idx")
     if not index.exists():
         return None if not pack.exists() else "has no index"
-    with index.open("rb") as mine, pack.open("rb") as theirs:
-        mine.seek(-2 * _HASH, 2)
-        theirs.seek(-_HASH, 2)
-        return None if mine.read(_HASH) == theirs.read() else "is not the pack that its index is of"
+    mine, theirs = _end_of(index, 2 * _HASH)[:_HASH], _end_of(pack, _HASH)
+    return None if mine == theirs else "is not the pack that its index is of"
+
+
+def _end_of(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read()
+
+
+def is_own_pack(pack: Path) -> bool:
+    """Tell whether a pack is whole, and the one that it is called after, or without an index that says otherwise."""
+    if not pack.exists() or not ends_in_own_sum(pack):
+        return False
+    return not pack.with_suffix(".idx").exists() or pack.stem == f"pack-{_end_of(pack, _HASH).hex()}"
 
 
 def history_damage(repository: Repository, tips: Iterable[str]) -> Iterator[Damage]:
