@@ -15,6 +15,7 @@ from runvault.errors import RunvaultError
 from runvault.stores.git.disk import sync_file, sync_folder
 from runvault.stores.git.edits import Content, Known
 from runvault.stores.git.failures import error_for
+from runvault.stores.git.indexes import refuse_wild_indexes
 
 # Neither objects nor refs reach the disk by default. What is read is compared with its name.
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
@@ -40,7 +41,14 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def open_repository(common_dir: Path) -> pygit2.Repository:
-    """Open a repository afresh: nothing that another handle has cached is believed."""
+    """Open a repository afresh: nothing that another handle has cached is believed.
+
+    Raises
+    ------
+    IntegrityError
+        An index of a pack would end this process.
+    """
+    refuse_wild_indexes(common_dir)
     with translated(f"libgit2 cannot open the repository at {str(common_dir)!r}"):
         return pygit2.Repository(str(common_dir), RepositoryOpenFlag.NO_SEARCH)
 
