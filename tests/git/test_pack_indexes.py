@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from machine import git
+from machine import full_counts, git
 from results import make_result
 
 import runvault as rv
@@ -16,17 +16,20 @@ from runvault.stores.git import indexes
 from runvault.stores.git.indexes import refuse_wild_indexes
 
 READ_ALL = """
-import os, sys
+import os, random, sys
 from pathlib import Path
 from runvault.errors import IntegrityError
 from runvault.stores.git.indexes import refuse_wild_indexes
 from runvault.stores.git.objects import object_reader
-index, names = Path(sys.argv[1]), sys.argv[2:]
+index, wanted, names = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 common_dir = index.parents[2]
 sound = index.read_bytes()
-first = 8 + 4 * 256 + 24 * len(names)
+if index.suffix:
+    first, size = 8 + 4 * 256 + 24 * len(names), 4 * len(names)
+else:
+    first, size = len(sound) - 20 - 8 * len(names), 8 * len(names)
 refused = ended = 0
-for bit in range(8 * first, 8 * (first + 4 * len(names))):
+for bit in random.Random(4).sample(range(8 * first, 8 * (first + size)), wanted):
     changed = bytearray(sound)
     changed[bit // 8] ^= 1 << bit % 8
     index.write_bytes(changed)
@@ -64,14 +67,21 @@ def place_of_the_places(index: Path) -> tuple[int, int]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-def test_no_flipped_bit_of_a_place_ends_the_process(index: Path, repo: Path) -> None:
+@pytest.mark.parametrize("of", ["a pack", "many packs"])
+def test_no_flipped_bit_of_a_place_ends_the_process(index: Path, repo: Path, of: str) -> None:
+    if of == "many packs":
+        git(repo, "multi-pack-index", "write")
+        index = index.with_name("multi-pack-index")
+        index.chmod(0o644)
+        assert index.read_bytes()[6] == 4, "no long places"
     names = git(repo, "cat-file", "--batch-all-objects", "--batch-check=%(objectname)").split()
+    flips = full_counts(80, 1000)
     done = subprocess.run(
-        [sys.executable, "-c", READ_ALL, str(index), *names], capture_output=True, text=True, check=True
+        [sys.executable, "-c", READ_ALL, str(index), str(flips), *names], capture_output=True, text=True, check=True
     )
     refused, ended = map(int, done.stdout.split())
     assert ended == 0
-    assert refused > 8 * len(names)
+    assert refused > flips // 5
 
 
 @pytest.mark.parametrize("counting", ["numpy", "array"])
