@@ -166,6 +166,7 @@ def _main_module_hidden() -> Iterator[None]:
 @contextmanager
 def _dask(job: Job, count: int | None, address: str | None) -> Iterator[Workers]:
     try:
+        import dask
         from distributed import Client, KilledWorker, LocalCluster
     except ImportError as error:
         raise ConfigError("Dask is not installed", hint="pip install 'runvault[dask]'") from error
@@ -173,8 +174,10 @@ def _dask(job: Job, count: int | None, address: str | None) -> Iterator[Workers]
 
     with ExitStack() as stack:
         if address is None:
-            with _main_module_hidden():
-                cluster = LocalCluster(n_workers=count or cpus(), threads_per_worker=1, dashboard_address=None)
+            stack.enter_context(_main_module_hidden())  # another worker is started whenever one dies
+            # Each call that was near is then tried again by itself: more tries beside others tell nothing.
+            with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+                cluster = LocalCluster(n_workers=count or cpus(), threads_per_worker=1, dashboard_address="127.0.0.1:0")
             address = stack.enter_context(cluster).scheduler_address
         try:
             client = stack.enter_context(Client(address))

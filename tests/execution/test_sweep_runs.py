@@ -318,3 +318,35 @@ def test_a_dask_cluster_gives_the_same(vault: rv.Vault, repo: Path) -> None:
     swept = vault.sweep("strategy.py:sma", {"fast": [3, 5]}, data=repo / DATA, executor="dask", workers=1)
     assert swept.archived == 2
     assert vault.sweep("strategy.py:sma", {"fast": [3, 5]}, **said(repo, force=True)).drifted == []
+
+
+UNGUARDED = """
+import json
+import sys
+from pathlib import Path
+
+import runvault as rv
+
+Path("started").mkdir()  # a worker that ran this script again would fail here
+swept = rv.open().sweep(
+    "strategy.py:sma",
+    {"fast": [3, 5]},
+    params={"fail": "exit 5"},
+    data=Path("prices.csv"),
+    executor="dask",
+    workers=1,
+)
+print(json.dumps([swept.archived, swept.failed]))
+"""
+
+
+def test_a_dask_worker_that_dies_is_told_with_its_combination(vault: rv.Vault, repo: Path) -> None:
+    pytest.importorskip("distributed")
+    (repo / "sweep_on_dask.py").write_text(UNGUARDED.replace("prices.csv", str(DATA)))
+    done = subprocess.run([sys.executable, "sweep_on_dask.py"], cwd=repo, text=True, capture_output=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    archived, failed = json.loads(done.stdout.splitlines()[-1])
+    assert archived == 1
+    assert [each["params"]["fast"] for each in failed] == [5]
+    assert "the worker process died" in failed[0]["error"]
+    assert [run.params["fast"] for run in vault.list()] == [3]
