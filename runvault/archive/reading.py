@@ -10,6 +10,7 @@ from runvault.archive.stores import Stores
 from runvault.errors import AmbiguousRunError, RunNotFoundError, RunvaultError
 from runvault.model.ids import RunId, RunRef
 from runvault.model.query import Selection
+from runvault.model.times import is_instant, later_of
 
 Json: TypeAlias = Any
 
@@ -113,6 +114,17 @@ def commit_of(stores: Stores, run: RunId, created_at: str) -> str | None:
     """Return the archive commit that brought the revision of a run made at `created_at`; None where there is none."""
     revisions = stores.catalog().revisions(stores.repository.ref, str(run))
     return next((revision.commit for revision in reversed(revisions) if revision.created_at == created_at), None)
+
+
+def later_than_its_past(stores: Stores, run: RunId, at: str) -> str:
+    """Return `at`, or the first instant behind every revision that a run has had.
+
+    Revisions are told by their times, and have to come as history has them: also where an earlier one was made by a
+    clock that was ahead, or in the second of the commit it came with.
+    """
+    revisions = stores.catalog().revisions(stores.repository.ref, str(run))
+    made = [revision.created_at for revision in revisions if is_instant(revision.created_at)]
+    return later_of(at, max(made)) if made else at
 
 
 def _commit_with(stores: Stores, run: RunId, at: str) -> str:

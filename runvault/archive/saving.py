@@ -26,7 +26,7 @@ from runvault.archive.compose import (
     to_bytes,
 )
 from runvault.archive.inputs import NO_INPUTS, Inputs, inputs_of, keep_inputs
-from runvault.archive.reading import commit_of
+from runvault.archive.reading import commit_of, later_than_its_past
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.stores import Stores
 from runvault.engines.result import Result
@@ -174,12 +174,16 @@ class _Save:
         at = created_at_text(self.provenance.now, tip.time)
         known = tip.read(f"{self.address.id.path}/{MANIFEST}")
         if known is None:
-            return self._revision(tip, at, new_annotations(self.request, self.provenance, at))
+            # Reading the past takes longer than a save, and a right clock is behind all of it.
+            behind = self.provenance.now.timestamp() < tip.time
+            made = later_than_its_past(self.stores, self.address.id, at) if behind else at
+            return self._revision(tip, made, new_annotations(self.request, self.provenance, at))
         annotations = Annotations.from_bytes(tip.read(f"{self.address.id.path}/{ANNOTATIONS}") or b"{}")
         annotated = annotate(annotations, self.request, self.provenance, at)
         previous = Manifest.from_bytes(known)
         if previous.results_digest != self.result.digest:
-            return self._revision(tip, at, annotated, previous)
+            made = later_than_its_past(self.stores, self.address.id, at)
+            return self._revision(tip, made, annotated, previous)
         self.created, self.drift = False, None
         return None if annotated == annotations else self._annotation(annotated)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.archive.artifacts import ArtifactWriter, read_tables
@@ -26,7 +26,7 @@ from runvault.archive.compose import (
     to_bytes,
 )
 from runvault.archive.inputs import Inputs, inputs_of
-from runvault.archive.reading import commit_of
+from runvault.archive.reading import commit_of, later_than_its_past
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.stores import Stores
 from runvault.engines.result import Sweep, SweepColumn
@@ -59,6 +59,7 @@ class _Planned:
     address: Address
     annotations: Annotations
     previous: Manifest | None
+    created_at: str
 
 
 def save_sweep(
@@ -135,8 +136,8 @@ class _SweepSave:
             return None
         if self.planned:
             self._store_artifacts()
-            self.drifts = self._drifts(at)
-        return self._edit(_Files(self, tuple(self.planned), tuple(annotated), at))
+            self.drifts = self._drifts()
+        return self._edit(_Files(self, tuple(self.planned), tuple(annotated)))
 
     def _is_new(self, planned: _Planned) -> bool:
         return planned.previous is None or planned.previous.results_digest != planned.column.digest
@@ -145,11 +146,15 @@ class _SweepSave:
         """Return a column's plan and whether anything of it is to be written."""
         known = tip.read(f"{address.id.path}/{MANIFEST}")
         if known is None:
-            return _Planned(column, address, new_annotations(self.request, self.provenance, at), None), True
+            behind = self.provenance.now.timestamp() < tip.time
+            made = later_than_its_past(self.stores, address.id, at) if behind else at
+            return _Planned(column, address, new_annotations(self.request, self.provenance, at), None, made), True
         before = Annotations.from_bytes(tip.read(f"{address.id.path}/{ANNOTATIONS}") or b"{}")
         after = annotate(before, self.request, self.provenance, at)
-        planned = _Planned(column, address, after, Manifest.from_bytes(known))
-        return planned, self._is_new(planned) or after != before
+        planned = _Planned(column, address, after, Manifest.from_bytes(known), at)
+        if self._is_new(planned):
+            return replace(planned, created_at=later_than_its_past(self.stores, address.id, at)), True
+        return planned, after != before
 
     def _store_artifacts(self) -> None:
         """Put the shared tables and the dumps into the DVC cache, once."""
@@ -189,7 +194,7 @@ class _SweepSave:
         writer.put(PICKLE, content)
         return {number: _Dump(writer, place) for place, number in enumerate(numbers)}
 
-    def _drifts(self, at: str) -> dict[RunId, Mapping[str, Json]]:
+    def _drifts(self) -> dict[RunId, Mapping[str, Json]]:
         drifts: dict[RunId, Mapping[str, Json]] = {}
         for planned in self.planned:
             if planned.previous is None:
@@ -197,7 +202,7 @@ class _SweepSave:
             previous = planned.previous.to_dict()
             drifts[planned.address.id] = drift_between(
                 previous,
-                self.manifest(planned, at),
+                self.manifest(planned),
                 commit=commit_of(self.stores, planned.address.id, planned.previous.created_at),
                 previous_tables=read_tables(self.stores.objects, previous, missing_ok=True),
                 current_tables=self._own_orders(planned.column.column),
@@ -210,7 +215,7 @@ class _SweepSave:
         mine = orders["column"] == number
         return {ORDERS: Table({name: values[mine] for name, values in orders.items()})}
 
-    def manifest(self, planned: _Planned, at: str) -> dict[str, Json]:
+    def manifest(self, planned: _Planned) -> dict[str, Json]:
         """Return the manifest of one column."""
         column = planned.column
         artifacts = {name: {**entry, "column": column.column} for name, entry in self.shared.described.items()}
@@ -223,7 +228,7 @@ class _SweepSave:
             self.made,
             self.request,
             self.provenance,
-            created_at=at,
+            created_at=planned.created_at,
             artifacts=artifacts,
             portfolio=self.sweep.portfolio,
             lineage=self.lineage,
@@ -258,7 +263,6 @@ class _Files:
     save: _SweepSave
     new: Sequence[_Planned]
     annotated: Sequence[_Planned]
-    at: str
 
     def __iter__(self) -> Iterator[tuple[str, bytes | None]]:
         yield from self.save.inputs.pointers.items()
@@ -271,7 +275,7 @@ class _Files:
         folder = planned.address.id.path
         if planned.previous is not None:
             yield folder, None
-        yield f"{folder}/{MANIFEST}", to_bytes(self.save.manifest(planned, self.at))
+        yield f"{folder}/{MANIFEST}", to_bytes(self.save.manifest(planned))
         yield f"{folder}/{ANNOTATIONS}", planned.annotations.to_bytes()
         yield f"{folder}/{STATS}", write_table(statistics_to_table(planned.column.statistics))
         for name, content in self.save.pointers(planned).items():

@@ -154,7 +154,7 @@ class Annotations(BaseModel):
         return later_of(at, self.tags[tag].at) if tag in self.tags else at
 
     def with_note(self, text: str, at: str, by: str) -> Self:
-        """Return annotations with one more text; equal to these where it is among the texts shown.
+        """Return annotations with one more text, behind the others; equal to these where it is among the texts shown.
 
         Raises
         ------
@@ -166,6 +166,7 @@ class Annotations(BaseModel):
             raise ConfigError("the note is empty")
         if any(note.text == text and not note.removed for note in self.notes):
             return self
+        at = later_of(at, max(note.at for note in self.notes)) if self.notes else at
         return self._with_notes([*self.notes, Note(text=text, at=at, by=by)])
 
     def without_notes(self) -> Self:
@@ -176,7 +177,9 @@ class Annotations(BaseModel):
         return self.model_copy(update={"notes": _union_of_notes(notes)})
 
     def with_replay(self, replay: Replay) -> Self:
-        """Return annotations with one more replay in the ledger; equal to these where it is in it."""
+        """Return annotations with one more replay in the ledger, behind the others."""
+        at = later_of(replay.at, max(each.at for each in self.replays)) if self.replays else replay.at
+        replay = replay.model_copy(update={"at": at})
         return self.model_copy(update={"replays": _union_of_replays([*self.replays, replay])})
 
     def with_alias(self, name: str | None, at: str, by: str) -> Self:

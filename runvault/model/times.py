@@ -26,6 +26,15 @@ def parse_instant(text: str) -> datetime:
     return moment
 
 
+def is_instant(text: str) -> bool:
+    """Return whether `format_instant` can have written a text."""
+    try:
+        parse_instant(text)
+    except ValueError:
+        return False
+    return True
+
+
 def later_of(text: str, previous: str) -> str:
     """Return `text`, or the first instant behind `previous` where that is not earlier.
 

@@ -1,7 +1,7 @@
 import pytest
 
 from runvault.errors import ConfigError, FormatError
-from runvault.model.annotations import Annotations, merge
+from runvault.model.annotations import Annotations, Replay, merge
 from runvault.model.records import dump_json
 from runvault.model.run_json import alias_of, note_of, tags_of
 
@@ -33,7 +33,8 @@ def test_nothing_changes_where_nothing_is_new():
 
 
 def test_notes_add_up_and_can_all_be_removed():
-    annotations = Annotations().with_note("later", LATE, "Ada").with_note("earlier\r\nlines", EARLY, "Bob")
+    later = Annotations().with_note("later", LATE, "Ada")
+    annotations = merge(later, Annotations().with_note("earlier\r\nlines", EARLY, "Bob"))
     assert annotations.note() == "earlier\nlines\nlater"
     assert annotations.without_notes().note() == ""
     assert merge(annotations, annotations.without_notes()).note() == ""
@@ -48,6 +49,25 @@ def test_a_change_wins_over_a_word_from_a_clock_that_was_ahead():
     assert changed.live_tags() == []
     assert changed.tags["a"].at == "2024-05-02T12:00:00.000001Z"
     assert alias_of(changed.to_dict()) is None
+
+
+def test_a_note_comes_behind_those_it_was_made_on_whatever_the_clock_says():
+    annotations = Annotations().with_note("b", LATE, "Bob").with_note("a", EARLY, "Ada").with_note("c", EARLY, "Ada")
+    assert annotations.note() == "b\na\nc"
+    assert annotations.notes[-1].at == "2024-05-02T12:00:00.000002Z"
+
+
+def test_a_note_made_again_in_the_instant_of_one_that_was_removed_is_there():
+    annotations = Annotations().with_note("a", EARLY, "Ada").without_notes().with_note("a", EARLY, "Ada")
+    assert annotations.note() == "a"
+
+
+def test_two_equal_replays_of_one_instant_are_two():
+    replay = Replay(at=EARLY, by="Ada", verdict="exact")
+    once = Annotations().with_replay(replay)
+    twice = once.with_replay(replay)
+    assert len(once.replays) == 1
+    assert [each.at for each in twice.replays] == [EARLY, EARLY.replace("000000Z", "000001Z")]
 
 
 def test_the_last_instant_of_all_can_still_be_changed():
