@@ -14,7 +14,7 @@ from runvault.model.canonical import config_hash, make_config, refuse_credential
 from runvault.model.ids import RunId
 from runvault.model.records import check_json, dump_json
 from runvault.model.run_json import FORMAT
-from runvault.model.times import format_instant
+from runvault.model.times import LAST_SECOND, format_instant
 
 Json: TypeAlias = Any
 
@@ -56,8 +56,11 @@ def address_of(request: SaveRequest, engine: str, data: Mapping[str, Json], para
 
 
 def created_at_text(now: datetime, floor: int) -> str:
-    """Return the time of creation: `now`, but never earlier than `floor`, the parent commit's time in seconds."""
-    at_least = datetime.fromtimestamp(floor, UTC)
+    """Return the time of creation: `now`, but never earlier than `floor`, the parent commit's time in seconds.
+
+    Behind a commit that says it is of the year 10000 and later, it is the last second before.
+    """
+    at_least = datetime.fromtimestamp(min(floor, LAST_SECOND), UTC)
     return format_instant(max(now, at_least))
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
+LAST_SECOND = 253_402_300_799  # of the year 9999; Git's commits can be later
+
 INSTANT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$"
+_INSTANT = re.compile(INSTANT)
 
 
 def format_instant(moment: datetime) -> str:
@@ -27,9 +31,17 @@ def parse_instant(text: str) -> datetime:
 
 
 def is_instant(text: str) -> bool:
-    """Return whether `format_instant` can have written a text."""
+    """Return whether `format_instant` can have written a text; ten times as fast as asking `parse_instant`.
+
+    Examples
+    --------
+    >>> is_instant("2016-12-31T23:59:59.000000Z"), is_instant("2016-12-31T23:59:60.000000Z")
+    (True, False)
+    """
+    if not _INSTANT.fullmatch(text) or text[11:13] == "24":  # newer versions of Python take it for the next day
+        return False
     try:
-        parse_instant(text)
+        datetime.fromisoformat(text)
     except ValueError:
         return False
     return True

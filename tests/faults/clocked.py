@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from datetime import datetime, tzinfo
-from io import StringIO
-from typing import Any, Self, TypeAlias
+from io import BytesIO, TextIOWrapper
+from typing import Any, Self, TypeAlias, cast
 
 from results import make_result, make_sweep
 
@@ -53,10 +53,11 @@ def sweep(vault: rv.Vault, ns: list[int], totals: list[float], **words: Json) ->
 
 
 def command(vault: rv.Vault, args: list[str]) -> Json:
-    out = StringIO()
+    out = TextIOWrapper(BytesIO(), encoding="utf-8")
     with redirect_stdout(out):
         status = run(args)
-    return [status, out.getvalue()]
+    out.flush()
+    return [status, cast(BytesIO, out.buffer).getvalue().decode()]
 
 
 def update(vault: rv.Vault, method: str, args: list[Json], **words: Json) -> Json:

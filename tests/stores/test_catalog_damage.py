@@ -58,6 +58,8 @@ KINDS: dict[str, tuple[Callable[[ForgedRun], Files], str]] = {
     "not UTF-8": (raw(b'{"format": 1, "author": "\xff"}'), "no JSON"),
     "zeros": (raw(bytes(4096)), "no JSON"),
     "a list": (raw(b"[1, 2]\n"), "no JSON object"),
+    "a leap second": (changed(created_at="2016-12-31T23:59:60.000000Z"), "created_at is no UTC time"),
+    "a day that never was": (changed(created_at="2023-02-30T00:00:00.000000Z"), "created_at is no UTC time"),
     "a number": (raw(b"1\n"), "no JSON object"),
     "newer format": (changed(format=99), "newer"),
     "no format": (without("format"), "format"),

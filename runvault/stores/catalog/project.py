@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,13 +13,12 @@ from runvault.model.canonical import config_hash
 from runvault.model.paths import join
 from runvault.model.records import MAX_NOTE_BYTES, parse_own_form
 from runvault.model.run_json import run_members
-from runvault.model.times import INSTANT
+from runvault.model.times import is_instant
 from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS
 
 Json: TypeAlias = Any
 Fact: TypeAlias = tuple[str, float | int | str | bytes | None]
 
-_INSTANT = re.compile(INSTANT)
 _COLUMNS = frozenset(METRIC_COLUMNS)
 _NUMBER_TYPES = frozenset({int, float, type(None)})
 _INT64 = 1 << 63
@@ -65,7 +63,7 @@ def _project(run: str, data: bytes, notes: bytes | None, files: Collection[str])
     members = run_members(manifest, {} if notes is None else _read_annotations(notes))
     if members["id"] != run:
         raise FormatError(f"manifest.json belongs to another run, {members['id']}")
-    if not _INSTANT.match(members["created_at"]):
+    if not is_instant(members["created_at"]):
         raise FormatError(f"created_at is no UTC time with six digits: {members['created_at']!a}")
     _check_address(manifest["config"], run)
     _check_files(members["artifacts"], files)

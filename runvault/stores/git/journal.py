@@ -92,12 +92,15 @@ def _is_of(lock: Path, move: Move, noted_ns: int) -> bool:
     """Tell the lock of the journal's writer from any other program's.
 
     It was made after the note, and holds as much of the new tip's id (the old one's, where the move was being undone)
-    as the writer came to write; a lock that another program left behind is older, or holds another id.
+    as the writer came to write; a lock that another program left behind is older, or holds another id. With the whole
+    of the new id it is the writer's whatever the clock said: no other program knew that commit.
     """
     try:
         found, made_ns = lock.read_bytes()[:64], lock.stat().st_mtime_ns
     except FileNotFoundError:
         return False
+    if found == f"{move.new}\n".encode()[:64]:
+        return True
     ours = [f"{commit}\n".encode() for commit in (move.new, move.old) if commit]
     return made_ns >= noted_ns and any(content.startswith(found) for content in ours)
 

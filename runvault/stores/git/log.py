@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from runvault.model.times import LAST_SECOND
+
 # One commit is seven fields, NUL after each.
 FORMAT = "%H%x00%P%x00%an%x00%ae%x00%ct%x00%s%x00%(trailers:only,unfold)"
 
@@ -76,5 +78,5 @@ def parse_log(fields: Iterator[str]) -> Iterator[LogEntry]:
     """
     for commit, parents, author, email, seconds, subject, trailers in zip(*[fields] * 7, strict=True):
         pairs = [line.partition(": ")[::2] for line in trailers.splitlines() if ": " in line]
-        time = datetime.fromtimestamp(int(seconds), UTC)
+        time = datetime.fromtimestamp(min(int(seconds or 0), LAST_SECOND), UTC)
         yield LogEntry(commit, tuple(parents.split()), author, email, time, subject, tuple(pairs))

@@ -304,4 +304,5 @@ def commit_content(handle: pygit2.Repository, tip: Tip, edit: Edit, tree: str) -
     message = edit.message if edit.message.endswith("\n") else edit.message + "\n"
     # Annotated as an Oid, though it is the text.
     content: object = handle.create_commit_string(signature, signature, message, tree, parents)
-    return str(content).encode()
+    # libgit2 writes 32 bits of the time: enough until 2106, and not behind a commit that says it is later.
+    return str(content).replace(f"> {seconds & 0xFFFFFFFF} +0000\n", f"> {seconds} +0000\n", 2).encode()
