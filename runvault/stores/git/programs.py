@@ -23,6 +23,9 @@ _PLACE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMO
 # What git may say before it must wait for us: in a usual pipe no more than a dozen manifests.
 _ANSWERS = 1 << 20
 
+# An address names no program to start, and no open file of this process, on which git would wait for ever.
+PLACES_ALONE = ("-c", "protocol.ext.allow=never", "-c", "protocol.fd.allow=never")
+
 # Packs, loose objects and refs reach the disk before git says that it is done; git's defaults do not promise that.
 DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from runvault.errors import ConfigError, IntegrityError, RunvaultError
 from runvault.stores.git.coderefs import CODE_REFS
-from runvault.stores.git.programs import DURABLE, run_git
+from runvault.stores.git.programs import DURABLE, PLACES_ALONE, run_git
 from runvault.stores.git.repository import Repository
 
 # Objects are checked on their way in, no program of a stranger's choice is started, and nothing comes along unasked.
 _CHECKED = (
+    *PLACES_ALONE,
     *("-c", "fetch.fsckObjects=true", "-c", "transfer.fsckObjects=true", "-c", "receive.fsckObjects=true"),
-    *("-c", "protocol.ext.allow=never", "-c", "fetch.recurseSubmodules=false", "-c", "fetch.prune=false"),
+    *("-c", "fetch.recurseSubmodules=false", "-c", "fetch.prune=false"),
     *("-c", "gc.auto=0", "-c", "maintenance.auto=false"),
 )
 _ASK = {"GIT_TERMINAL_PROMPT": "1"}  # as `git push` does: on the terminal, where there is one
@@ -93,7 +94,7 @@ class GitRemote:
         """
         how = ["--porcelain", "--no-follow-tags", "--recurse-submodules=no", "--no-signed"]
         refspecs = [f"{CODE_REFS}/*:{CODE_REFS}/*", f"{commit}:{self._repository.ref}"]
-        args = ["-c", "protocol.ext.allow=never", "push", *how, "--end-of-options", self.name, *refspecs]
+        args = [*PLACES_ALONE, "push", *how, "--end-of-options", self.name, *refspecs]
         done = self._repository.git(*args, ok=(0, 1, 128), extra=_ASK)
         if not done.returncode:
             return Sent(behind=False)
@@ -131,7 +132,7 @@ def clone_repository(url: str, folder: Path) -> None:
     """
     if url.startswith("-") or "::" in url.partition("/")[0] or "\n" in url:
         raise ConfigError(f"{url!a} is no address of a repository")
-    args = ["-c", "protocol.ext.allow=never", "clone", "--quiet", "--no-recurse-submodules", "--end-of-options"]
+    args = [*PLACES_ALONE, "clone", "--quiet", "--no-recurse-submodules", "--end-of-options"]
     done = run_git([*args, url, str(folder)], cwd=Path.cwd(), ok=(0, 1, 128), keep_place=True, extra=_ASK)
     if done.returncode:
         raise _failure(f"cannot clone {url!a}", done.stderr.decode("utf-8", "replace"))

@@ -20,7 +20,7 @@ from runvault.stores.git.damage import Damage, path_of
 from runvault.stores.git.disk import install, sync_file, sync_folder
 from runvault.stores.git.mending import mended
 from runvault.stores.git.packs import write_pack
-from runvault.stores.git.programs import DURABLE, run_git
+from runvault.stores.git.programs import DURABLE, PLACES_ALONE, run_git
 from runvault.stores.git.refs import HEADER, PACKED, last_logged
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.sounding import Sounded, sound_objects
@@ -29,7 +29,7 @@ from runvault.stores.git.soundness import is_own_pack
 ROUNDS = 40  # an object that came back may name others that are missing, too
 DERIVED = (".rev", ".bitmap", "multi-pack-index", "commit-graph")  # what git makes again from the rest, and can lack
 _BATCH_BYTES = 64 * 2**20
-_FETCH = ("-c", "protocol.ext.allow=never", "-c", "fetch.fsckObjects=true", "-c", "transfer.fsckObjects=true")
+_FETCH = (*PLACES_ALONE, "-c", "fetch.fsckObjects=true", "-c", "transfer.fsckObjects=true")
 _KINDS = {kind.name.lower(): kind for kind in (ObjectType.BLOB, ObjectType.TREE, ObjectType.COMMIT, ObjectType.TAG)}
 
 
