@@ -118,7 +118,9 @@ def bundle(context: Context, /, file: str, form: str, **filters: Any) -> None:
     if form == "json":
         echo_json(done.to_dict())
     else:
-        click.echo(f"{done.runs} runs and {done.objects} objects, {done.bytes:,} bytes, in {file}")
+        from runvault.views.inert import inert
+
+        click.echo(f"{done.runs} runs and {done.objects} objects, {done.bytes:,} bytes, in {inert(file)}")
     if done.missing:
         notice(f"{len(done.missing)} objects are not here and not in the bundle; 'runvault pull' fetches them")
 

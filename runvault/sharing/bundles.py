@@ -61,6 +61,8 @@ def bundle(stores: Stores, path: Path, runs: Sequence[RunId] | None, provenance:
     RunvaultError
         The file cannot be written, or an object here is damaged.
     """
+    if not path.name:
+        raise RunvaultError(f"{str(path)!r} is no name of a file")
     tip = stores.require_tip()
     chosen = [RunId.parse(each) for each in stores.catalog().ids(stores.repository.ref, "")] if runs is None else runs
     manifests = dict(read_manifests(stores, chosen))
