@@ -11,13 +11,13 @@ from runvault.errors import FormatError, RunvaultError
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
-from runvault.model.records import MAX_RECORD_BYTES
+from runvault.model.records import MAX_FILE_BYTES, MAX_RECORD_BYTES
 from runvault.stores.dvc import parse_pointer
 
 Json: TypeAlias = Any
 
 STATS = "stats.parquet"
-MAX_STATS_BYTES = 4 << 20
+MAX_STATS_BYTES = MAX_FILE_BYTES
 MAX_POINTER_BYTES = 4096
 MAX_FILES = 64
 

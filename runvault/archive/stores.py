@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from runvault.archive.gate import SWITCH, Gate, check_switch
 from runvault.errors import IntegrityError, VaultNotFoundError
+from runvault.model.records import MAX_FILE_BYTES
 from runvault.stores.git.repository import Repository
 
 DVC_CONFIG = ".dvc/config"
@@ -48,7 +49,7 @@ class Stores:
         """The archive's history and files, through the git programs."""
         from runvault.stores.git.reading import Reader
 
-        return Reader(self.repository)
+        return Reader(self.repository, MAX_FILE_BYTES)
 
     @cached_property
     def writer(self) -> Writer:

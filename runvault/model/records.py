@@ -13,6 +13,7 @@ from runvault.errors import FormatError
 Json: TypeAlias = Any
 
 MAX_RECORD_BYTES = 1024 * 1024
+MAX_FILE_BYTES = 4 << 20  # of whatever an archive holds in Git: its statistics are the largest
 MAX_TEXT_BYTES = 4096
 MAX_NOTE_BYTES = 64 * 1024
 MAX_DEPTH = 64

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, cast
 
-from runvault.errors import RunvaultError
+from runvault.errors import FormatError, RunvaultError
 from runvault.model.source import FileChange, Introduced
 from runvault.stores.git.advance import Advance, Read, UnusualError, read_advance
 from runvault.stores.git.log import FORMAT, LogEntry, parse_log
@@ -22,6 +22,9 @@ MANIFESTS = ":(glob)runs/*/*/manifest.json"
 # What a user may have configured for `git log`, and what would change what it prints.
 _PLAIN = ("-c", "log.showSignature=false", "-c", "log.follow=false", "-c", "diff.relative=false")
 
+# Git, too, holds a file whole up to half a gigabyte unless told otherwise.
+_STREAMING = ("-c", "core.bigFileThreshold=8m")
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -32,6 +35,7 @@ _AHEAD = 256
 # the way reads them, too.
 _RECORDS = ("/manifest.json", "/annotations.json", "runvault.json")
 _FEW = 250
+_SKIPPED_AT_ONCE = 1 << 20
 
 
 class Reader:
@@ -41,10 +45,14 @@ class Reader:
     ----------
     repository : Repository
         Where to read.
+    limit_bytes : int, optional
+        How large a file may be, before anything of it is held. Of a larger one come as many zeros as show that it is
+        too large for anybody, and where a file is asked for by its path, an error.
     """
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, limit_bytes: int | None = None) -> None:
         self._repository = repository
+        self._limit = limit_bytes
         self._way: tuple[str, str, Advance | None] | None = None
         self._records: dict[str, bytes] = {}  # that came on this way
 
@@ -140,7 +148,11 @@ class Reader:
     def read_files(self, commit: str, paths: Iterable[str]) -> dict[str, bytes]:
         """Return those of the files at `paths` that a commit has, with one process."""
         asked = {f"{commit}:{path}": path for path in paths}
-        return {asked[name]: content for name, kind, content in self._batch(asked) if kind == "blob"}
+        return {
+            asked[name]: self._within(asked[name], content)
+            for name, kind, content in self._batch(asked)
+            if kind == "blob"
+        }
 
     def list_files(self, commit: str, folder: str) -> list[str]:
         """Return the paths of all files below a folder of a commit; none where there is no such folder."""
@@ -155,7 +167,12 @@ class Reader:
         entries = [entry.split("\t", 1) for entry in listed.split("\0")[:-1]]
         names = {name: meta.split(" ")[2] for meta, name in entries if meta.split(" ")[1] == "blob"}
         contents = dict(self.read_blobs(names.values()))
-        return {name: contents[blob] for name, blob in names.items() if blob in contents}
+        return {name: self._within(name, contents[blob]) for name, blob in names.items() if blob in contents}
+
+    def _within(self, path: str, content: bytes) -> bytes:
+        if self._limit is not None and len(content) > self._limit:
+            raise FormatError(f"{path!a} has more than {self._limit:,} bytes")
+        return content
 
     def last_commit_with(self, tip: str, path: str) -> str:
         """Return `tip` where it has `path`, else the newest commit before it that had; `tip` where none had."""
@@ -210,12 +227,12 @@ class Reader:
     def _batch(self, names: Iterable[str]) -> Iterator[tuple[str, str, bytes]]:
         """Yield ``(name, type, content)`` of the objects that are there."""
         waiting = iter(names)
-        with self._process("cat-file", "--batch") as process:
+        with self._process(*_STREAMING, "cat-file", "--batch") as process:
             questions, answers = _pipes(process)
             asked = _ask(questions, waiting)
             while asked:
                 following = _ask(questions, waiting)
-                yield from _answered(answers, asked)
+                yield from _answered(answers, asked, self._limit)
                 asked = following
             questions.close()
 
@@ -225,15 +242,16 @@ class Reader:
         if "pygit2" in sys.modules:
             from runvault.stores.git.objects import object_reader
 
-            yield object_reader(self._repository.common_dir)
+            yield object_reader(self._repository.common_dir, self._limit)
             return
-        with self._process("cat-file", "--batch") as process:
+        with self._process(*_STREAMING, "cat-file", "--batch") as process:
             questions, answers = _pipes(process)
 
             def read(names: Iterable[str]) -> dict[str, tuple[str, bytes]]:
                 waiting, found = iter(names), dict[str, tuple[str, bytes]]()
                 while asked := _ask(questions, waiting):
-                    found.update((name, (kind, content)) for name, kind, content in _answered(answers, asked))
+                    answered = _answered(answers, asked, self._limit)
+                    found.update((name, (kind, content)) for name, kind, content in answered)
                 return found
 
             yield read
@@ -278,13 +296,22 @@ def _ask(questions: IO[bytes], names: Iterator[str]) -> list[str]:
     return asked
 
 
-def _answered(answers: IO[bytes], asked: Iterable[str]) -> Iterator[tuple[str, str, bytes]]:
-    """Yield ``(name, type, content)`` of those asked for that are there."""
+def _answered(answers: IO[bytes], asked: Iterable[str], limit: int | None) -> Iterator[tuple[str, str, bytes]]:
+    """Yield ``(name, type, content)`` of those asked for that are there; zeros for a file beyond `limit`."""
     for name in asked:
         head = answers.readline()
         if not head.endswith((b" missing\n", b" ambiguous\n")):
             _, kind, size = head.split(b" ")
-            yield name, kind.decode("ascii", "replace"), answers.read(int(size) + 1)[:-1]
+            if limit is not None and kind == b"blob" and int(size) > limit:
+                _skip(answers, int(size) + 1)
+                yield name, "blob", bytes(limit + 1)
+            else:
+                yield name, kind.decode("ascii", "replace"), answers.read(int(size) + 1)[:-1]
+
+
+def _skip(stream: IO[bytes], size: int) -> None:
+    while size > 0 and (some := stream.read(min(size, _SKIPPED_AT_ONCE))):
+        size -= len(some)
 
 
 def _fields(stream: IO[bytes]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runvault.errors import RunvaultError
+from runvault.model.records import MAX_FILE_BYTES
 from runvault.stores.git.damage import Damage, path_of
 from runvault.stores.git.reading import Reader
 from runvault.stores.git.repository import Repository
@@ -27,6 +28,7 @@ _LOOSE = re.compile(r"[0-9a-f]{38}")
 _MISSING = re.compile(r"missing (?:blob|tree|commit|tag) ([0-9a-f]{40})")
 _FAULT = re.compile(r"error in (?:blob|tree|commit|tag) ([0-9a-f]{40}): (.*)")
 _OBJECT = re.compile(r"[0-9a-f]{40}")
+_CHUNK = 1 << 20
 _ENTRY = re.compile(rb"([0-7]{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
 
 
@@ -47,18 +49,20 @@ def file_damage(repository: Repository) -> Iterator[Damage]:
 
 
 def _loose_problem(path: Path) -> str | None:
+    inflater, digest = zlib.decompressobj(), hashlib.sha1(usedforsecurity=False)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            while not inflater.eof and (some := inflater.unconsumed_tail or file.read(_CHUNK)):
+                digest.update(inflater.decompress(some, _CHUNK))  # a few kilobytes may inflate to anything
+            digest.update(inflater.flush())
+            more = file.read(1)
     except FileNotFoundError:
         return None
-    inflater = zlib.decompressobj()
-    try:
-        content = inflater.decompress(data)
     except zlib.error:
         return "the object is damaged: it cannot be inflated"
-    if not inflater.eof or inflater.unused_data:
+    if not inflater.eof or inflater.unused_data or more:
         return "the object is damaged: it is cut short, or something follows it"
-    if hashlib.sha1(content, usedforsecurity=False).hexdigest() != path.parent.name + path.name:
+    if digest.hexdigest() != path.parent.name + path.name:
         return "the object is damaged: it does not match its name"
     return None
 
@@ -134,7 +138,7 @@ class SoundReader:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._reader = Reader(repository)
+        self._reader = Reader(repository, MAX_FILE_BYTES)
 
     def files(self, tip: str) -> tuple[list[tuple[str, str]], list[Damage]]:
         """Return path and blob of every file at `tip`, and the folders that could not be read."""
