@@ -43,7 +43,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     if dvc is None:
         bench.skip("DVC was not measured: it is not installed.")
         return
-    path = _project(bench, dvc)
+    path = project(bench, dvc)
     yield Figure("dvc exp save, whole process", save(bench, path, dvc), size=0)
     for size in bench.experiments:
         _forge(path, size)
@@ -56,7 +56,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     yield Figure("dvc exp diff, whole process", usage.seconds, size=max(bench.experiments))
 
 
-def _project(bench: Bench, dvc: Path) -> Path:
+def project(bench: Bench, dvc: Path) -> Path:
     """Make a project of one stage that has run once."""
     path = new_repository(bench.archives.folder("dvc"))
     (path / "backtest.py").write_text(SCRIPT, encoding="utf-8")
@@ -73,10 +73,10 @@ def _set_params(path: Path) -> None:
     (path / "params.yaml").write_text(f"fast: 10\nslow: {100 + next(_numbers)}\n", encoding="utf-8")
 
 
-def save(bench: Bench, path: Path, dvc: Path) -> float:
-    """Return the median time of saving what a stage has just made."""
+def save(bench: Bench, path: Path, dvc: Path, count: int | None = None) -> float:
+    """Save what a stage has just made, again and again, and return the median time."""
     taken = []
-    for _ in range(bench.repeat):
+    for _ in range(count or bench.repeat):
         _set_params(path)
         run_process([dvc, "repro", "--quiet"], path)
         taken.append(run_process([dvc, "exp", "save", "--quiet", "--name", f"saved-{next(_numbers)}"], path).seconds)

@@ -12,16 +12,19 @@ from pathlib import Path
 import runvault
 from benchmarks.backtests import SETTINGS, new_params
 from benchmarks.bench import Bench
+from benchmarks.commands import RUNVAULT
+from benchmarks.dvc_experiments import project, save
 from benchmarks.figures import Figure, Target
 from benchmarks.forge import Template, forge_archive
-from benchmarks.measure import seconds_of
+from benchmarks.machine import program
+from benchmarks.measure import run_process, seconds_of
 from benchmarks.repositories import git, new_repository
 from runvault.api.vault import Vault, find_vault
 from runvault.stores.dvc.remotes import default_remote
 from runvault.stores.dvc.store import ObjectStore
 from runvault.stores.dvc.transfer import Wanted, fetch, send
 
-RUNS = 1_000
+RUNS, FEW = 1_000, 10
 OBJECTS, OBJECT_BYTES = 1_000, 200_000
 DIFFERING = 100
 
@@ -32,6 +35,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     yield from _objects(bench)
     for size in bench.sizes:
         yield _merge(bench, size)
+    yield from _beside_experiments(bench)
 
 
 def _branches(bench: Bench) -> Iterator[Figure]:
@@ -132,3 +136,45 @@ def _merge(bench: Bench, size: int) -> Figure:
     target = Target("0.5 s", most=0.5)
     beside = ("git merge-tree", statistics.median(plain))
     return Figure("merge, 100 runs differ", statistics.median(taken), size=size, plain=beside, target=target)
+
+
+def _beside_experiments(bench: Bench) -> Iterator[Figure]:
+    """Push and pull a few runs with their artifacts, and as many experiments of DVC: whole processes of both."""
+    dvc = program("dvc")
+    if dvc is None:
+        bench.skip("`dvc exp push` and `pull` were not measured: DVC is not installed.")
+        return
+    theirs, ours = project(bench, dvc), bench.archives.empty("shared")
+    save(bench, theirs, dvc, FEW)
+    vault = runvault.open(ours)
+    for _ in range(FEW):
+        vault.save(bench.prepared.new(), strategy="dual_sma", params=new_params(), settings=SETTINGS)
+    taken: dict[str, list[float]] = {"push": [], "dvc exp push": [], "pull": [], "dvc exp pull": []}
+    for _ in range(bench.repeat):
+        for place, verb, push, pull in (
+            (ours, "", [RUNVAULT, "push", "there"], [RUNVAULT, "pull", "there"]),
+            (theirs, "dvc exp ", [dvc, "exp", "push", "-q", "-A", "there"], [dvc, "exp", "pull", "-q", "-A", "there"]),
+        ):
+            remote, storage, clone = (bench.archives.folder(name) for name in ("remote", "storage", "clone"))
+            git(place, "init", "--quiet", "--bare", str(remote))
+            git(place, "push", "--quiet", str(remote), "HEAD:refs/heads/main")
+            git(place, "clone", "--quiet", "--branch", "main", str(remote), str(clone))
+            for each in (place, clone):
+                git(each, "config", "remote.there.url", str(remote))
+                _use_storage(each, storage)
+            taken[f"{verb}push"].append(run_process(push, place).seconds)
+            taken[f"{verb}pull"].append(run_process(pull, clone).seconds)
+            for path in (remote, storage, clone):
+                shutil.rmtree(path)
+    for verb in ("push", "pull"):
+        peer = (f"dvc exp {verb} -A of as many", statistics.median(taken[f"dvc exp {verb}"]))
+        yield Figure(
+            f"runvault {verb}, runs with artifacts, whole process", statistics.median(taken[verb]), size=FEW, plain=peer
+        )
+
+
+def _use_storage(repository: Path, storage: Path) -> None:
+    """Make a folder the default DVC remote, in this clone alone."""
+    config = repository / ".dvc" / "config.local"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(f"[core]\n    remote = s\n['remote \"s\"']\n    url = {storage}\n", encoding="utf-8")
