@@ -14,7 +14,8 @@ from runvault.execution.recipe import COMMAND, SERIES, Input, Recipe
 
 Json: TypeAlias = Any
 
-_READERS = {".parquet": "pd.read_parquet", ".csv": "pd.read_csv", ".feather": "pd.read_feather"}
+_READERS = {".parquet": "pd.read_parquet", ".feather": "pd.read_feather"}
+_READ = "read_input"
 
 
 def replay_lines(manifest: Mapping[str, Json], branch: str) -> str:
@@ -74,25 +75,62 @@ def _path(given: Input) -> str:
 
 
 def _python(manifest: Mapping[str, Json], recipe: Recipe) -> list[str]:
-    module, _, function = recipe.entry.partition(":")
     config = manifest["config"]
     words = dict(config["params"])
     if recipe.seed_name:
         words[recipe.seed_name] = manifest["seed"]
     lines = ["import json, random, sys", "import numpy as np", "import pandas as pd", "sys.path.insert(0, '.')"]
-    lines += [f"random.seed({manifest['seed']}); np.random.seed({manifest['seed'] % 2**32})"]
-    if module.endswith(".py"):
-        lines += ["import runpy", f"entry = runpy.run_path({module!r})[{function!r}]"]
-    else:
-        lines += [f"from {module} import {function} as entry"]
-    lines += [f"inputs = {{{', '.join(f'{name!r}: {_read(each)}' for name, each in recipe.inputs.items())}}}"]
+    lines += [*_entry(recipe), *_seed(manifest["seed"]), *_settings(config["settings"]), *_inputs(recipe)]
     lines += [f"words = json.loads({json.dumps(words)!r})"]
     for name, kind in recipe.vectorized.items():
         lines += [f"words[{name!r}] = np.array([words[{name!r}]], dtype={kind!r})"]
-    lines += ["print(entry(**inputs, **words).stats())"]
+    return [*lines, "print(entry(**inputs, **words).stats())"]
+
+
+def _entry(recipe: Recipe) -> list[str]:
+    module, _, function = recipe.entry.partition(":")
+    if module.endswith(".py"):
+        return ["import runpy", f"entry = runpy.run_path({module!r})[{function!r}]"]
+    return [f"from {module} import {function} as entry"]
+
+
+def _seed(seed: int) -> list[str]:
+    short = seed % 2**32
+    lines = [f"random.seed({seed}); np.random.seed({short})"]
+    return [*lines, "from vectorbt.utils.random_ import set_seed_nb", f"set_seed_nb({short})"]
+
+
+def _settings(settings: Mapping[str, Json]) -> list[str]:
+    """Make settings that vectorbt knows its defaults, as `calls.engine_settings` does."""
+    if not settings:
+        return []
+    return [
+        "import vectorbt as vbt",
+        "known = vbt.settings['portfolio']",
+        f"settings = json.loads({json.dumps(dict(settings))!r})",
+        "known.update({name: value for name, value in settings.items() if name in known})",
+    ]
+
+
+def _inputs(recipe: Recipe) -> list[str]:
+    """Read the inputs with pandas alone; dates in a CSV, and a window of time, take our own reading of them."""
+    read = {name: _read(each) for name, each in recipe.inputs.items()}
+    ours = [name for name in (_READ, "Path") if any(f"{name}(" in call for call in read.values())]
+    lines = ["from pathlib import Path"] if "Path" in ours else []
+    lines += [f"from runvault.execution.series import {_READ}"] if _READ in ours else []
+    lines += [f"inputs = {{{', '.join(f'{name!r}: {call}' for name, call in read.items())}}}"]
+    if recipe.span:
+        asked = ", ".join(f"{name}={value!r}" for name, value in recipe.span.asked().items())
+        series = None if recipe.series is None else dict(recipe.series)
+        lines += ["from runvault.execution.series import Span, cut_inputs, series_in"]
+        lines += [f"inputs = cut_inputs(inputs, Span({asked}), series_in(inputs, {series!r}))"]
     return lines
 
 
 def _read(given: Input) -> str:
-    reader = _READERS.get(PurePosixPath(_path(given)).suffix.lower(), "")
-    return f"{reader}({_path(given)!r})" + (".iloc[:, 0]" if given.kind == SERIES else "")
+    path = _path(given)
+    suffix = PurePosixPath(path).suffix.lower()
+    call = f"{_READERS[suffix]}({path!r})" if suffix in _READERS else f"Path({path!r})"
+    if suffix == ".csv":
+        call = f"{_READ}(Path({path!r}))"
+    return call + (".iloc[:, 0]" if given.kind == SERIES else "")

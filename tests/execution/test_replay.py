@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -314,3 +315,40 @@ def test_the_printed_lines_run_it_by_hand(
     assert done.returncode == 0, done.stderr
     total = saved.run.stats()["Total Return [%]"]
     assert f"{total:.4f}"[:6] in done.stdout
+
+
+BY_DATE = """
+import numpy as np
+import vectorbt as vbt
+
+
+def noisy(prices, fast):
+    close = prices.set_index("date")["close"]
+    above = close.rolling(fast).mean() > close * (1 + np.random.normal(0, 0.01))
+    return vbt.Portfolio.from_signals(close, above, ~above)
+"""
+TO_THE_BIT = "told = entry(**inputs, **words).stats(); print(*map(float, told[['End Value', 'Total Fees Paid']]))"
+
+
+def test_the_printed_lines_know_settings_dates_window_and_seed(
+    vault: rv.Vault, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import subprocess
+
+    days = pd.date_range("2020-01-01", periods=120, freq="D")
+    frame = pd.DataFrame({"date": days, "close": [100 + 10 * math.sin(day / 5) for day in range(120)]})
+    frame.to_csv(here / "by_date.csv", index=False)
+    (here / "by_date.py").write_text(BY_DATE)
+    git(here, "add", ".")
+    git(here, "commit", "--quiet", "--message", "by date")
+    said = {"params": {"fast": 3}, "settings": {"fees": 0.01, "init_cash": 5000, "freq": "1D"}, "seed": 7}
+    whole = vault.run("by_date.py:noisy", data={"prices": here / "by_date.csv"}, **said).run
+    run = vault.replay(whole, start="2020-01-11", end="2020-03-10", interval="2D").run
+    assert run is not None
+
+    assert program(["replay", run.id, "--print"]) == 0
+    script = capsys.readouterr().out.replace("print(entry(**inputs, **words).stats())", TO_THE_BIT)
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = run.stats()[["End Value", "Total Fees Paid"]]
+    assert [float(word) for word in done.stdout.split()[-2:]] == list(expected)
