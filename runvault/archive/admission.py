@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
 from runvault.model.records import MAX_FILE_BYTES, MAX_RECORD_BYTES
-from runvault.stores.dvc import parse_pointer
+from runvault.stores.dvc import Pointer, parse_pointer
 
 Json: TypeAlias = Any
 
@@ -54,22 +54,28 @@ def check_run_folder(run: RunId, files: Mapping[str, bytes]) -> Sound:
     check_address(manifest, run)
     annotations = Annotations.from_bytes(files[ANNOTATIONS], ANNOTATIONS) if ANNOTATIONS in files else Annotations()
     members = manifest.to_dict()
-    known = {MANIFEST, ANNOTATIONS, STATS}
     for name, entry in members["artifacts"].items():
-        pointer_name = f"{name}.dvc"
-        pointer = parse_pointer(_required(files, pointer_name), name)
-        if (pointer.md5, pointer.size) != (entry["md5"], entry["size"]):
-            raise FormatError(f"{pointer_name} is not to the object that the manifest names")
-        known.add(pointer_name)
-    unknown = sorted(files.keys() - known)
-    if unknown:
-        raise FormatError(f"the manifest does not know the file {unknown[0]!a}")
+        check_pointer(files, name, entry)
+    for name in unknown_files(files, members["artifacts"]):
+        raise FormatError(f"the manifest does not know the file {name!a}")
     _check_stats(_required(files, STATS))
     return Sound(members, annotations)
 
 
-def check_input(name: str, content: bytes) -> None:
-    """Check a pointer to input data, by the file's name in its folder under ``data/``.
+def check_pointer(files: Mapping[str, bytes], name: str, entry: Mapping[str, Json]) -> None:
+    """Raise FormatError where an artifact's pointer is missing, none, or not to what the manifest's entry names."""
+    pointer = parse_pointer(_required(files, f"{name}.dvc"), name)
+    if (pointer.md5, pointer.size) != (entry["md5"], entry["size"]):
+        raise FormatError(f"{name}.dvc: the pointer is not to the object that the manifest names")
+
+
+def unknown_files(files: Collection[str], artifacts: Collection[str]) -> list[str]:
+    """Return the names of a folder's files that neither the format nor the manifest's artifacts account for."""
+    return sorted(set(files) - {MANIFEST, ANNOTATIONS, STATS, *(f"{name}.dvc" for name in artifacts)})
+
+
+def check_input(name: str, content: bytes) -> Pointer:
+    """Read a pointer to input data, by the file's name in its folder under ``data/``.
 
     Raises
     ------
@@ -82,6 +88,7 @@ def check_input(name: str, content: bytes) -> None:
     pointer = parse_pointer(content, stem, folder=stem.endswith(".dir"))
     if not stem.startswith(pointer.md5.removesuffix(".dir")):
         raise FormatError("the pointer is not to the object that its name says")
+    return pointer
 
 
 def _check_stats(content: bytes) -> None:

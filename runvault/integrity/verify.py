@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from runvault.archive.admission import check_input, check_pointer, unknown_files
 from runvault.archive.artifacts import read_tables
 from runvault.archive.compose import ANNOTATIONS, MANIFEST, STATS
 from runvault.archive.curves import portfolio_tables
@@ -24,7 +25,6 @@ from runvault.integrity.statistics import MANY, Problem, Told, checked_apart, pr
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
-from runvault.stores.dvc import Pointer, parse_pointer
 from runvault.stores.git.damage import Damage
 from runvault.stores.git.soundness import SoundReader
 
@@ -87,7 +87,6 @@ class _Verification:
         self.report = Report(checked=Counter(runs=0, files=0, artifacts=0))
         self.recomputation = Recomputation(stores, self.report) if checks.recompute else None
         self.objects: dict[tuple[str, str | None, int], str | None] = {}
-        self.pointers: dict[tuple[str, str], Pointer | RunvaultError] = {}
         self.told: set[str] = set()  # Git objects that a finding names already
         self.git_damage: list[Damage] = []
         self.catalog_damaged = False
@@ -195,7 +194,8 @@ class _Verification:
         sound = self._check_statistics(folder, files, blobs, manifest)
         if manifest is not None:
             self._check_pointers(folder, files, blobs, manifest.artifacts)
-            self._check_unknown(folder, files, manifest.artifacts)
+            for name in unknown_files(files, manifest.artifacts):
+                self.report.found(folder, name, "the manifest does not know this file")
             if self.checks.artifacts:
                 self._check_tables(folder, manifest)
             if self.recomputation is not None and sound:
@@ -236,24 +236,8 @@ class _Verification:
             self.report.checked["artifacts"] += 1
             pointer_name = f"{name}.dvc"
             if pointer_name in files or pointer_name not in blobs:
-                pointer = self._pointer(blobs.get(pointer_name), files.get(pointer_name), name)
-                if isinstance(pointer, RunvaultError):
-                    self.report.found(folder, pointer_name, pointer.message, pointer.hint)
-                elif (pointer.md5, pointer.size) != (entry["md5"], entry["size"]):
-                    problem = "the pointer is not to the object that the manifest names"
-                    self.report.found(folder, pointer_name, problem)
+                self._guard(folder, pointer_name, partial(check_pointer, files, name, entry))
             self._check_object(folder, name, entry["md5"], entry["sha256"], entry["size"])
-
-    def _pointer(self, blob: str | None, content: bytes | None, name: str) -> Pointer | RunvaultError:
-        """Return a pointer, or what is wrong with it; those of a sweep's runs are the same blob."""
-        if content is None or blob is None:
-            return FormatError(f"{name}.dvc is missing")
-        if (blob, name) not in self.pointers:
-            try:
-                self.pointers[blob, name] = parse_pointer(content, name, folder=name.endswith(".dir"))
-            except RunvaultError as error:
-                self.pointers[blob, name] = error
-        return self.pointers[blob, name]
 
     def _check_object(self, folder: str, name: str, md5: str, sha256: str | None, size: int) -> None:
         key = (md5, sha256, size)
@@ -295,11 +279,6 @@ class _Verification:
             for folder, name in places:
                 self.report.found(folder, name, f"object {md5} is not here", remotes.problem or FETCH)
 
-    def _check_unknown(self, folder: str, files: Mapping[str, bytes], artifacts: Mapping[str, Json]) -> None:
-        known = {MANIFEST, ANNOTATIONS, STATS, *(f"{name}.dvc" for name in artifacts)}
-        for name in files.keys() - known:
-            self.report.found(folder, name, "the manifest does not know this file")
-
     def _check_tables(self, folder: str, manifest: Manifest) -> None:
         members = manifest.to_dict()
         for name in members["artifacts"]:
@@ -323,11 +302,9 @@ class _Verification:
             if blob not in contents:
                 self._lost(path, blob)
                 continue
-            pointer = self._pointer(blob, contents[blob], path.rpartition("/")[2].removesuffix(".dvc"))
-            if isinstance(pointer, RunvaultError):
-                self.report.found("", path, pointer.message, pointer.hint)
-                continue
-            self._check_object("", path, pointer.md5, None, pointer.size)
+            pointer = self._guard("", path, partial(check_input, path.rpartition("/")[2], contents[blob]))
+            if pointer is not None:
+                self._check_object("", path, pointer.md5, None, pointer.size)
 
     def _guard(self, folder: str, name: str, check: Callable[[], T]) -> T | None:
         try:
