@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -603,9 +604,16 @@ class Vault:
         return replace(Selection(), **filters)
 
     def best(self, metric: str = "sharpe_ratio", n: int = 10, **filters: Any) -> Runs:
-        """Return the leaderboard: the `n` best runs by `metric`, undefined last; the direction follows the metric."""
+        """Return the leaderboard: the `n` best runs by `metric`, undefined last; the direction follows the metric.
+
+        Raises
+        ------
+        ConfigError
+            No run has a metric of this name.
+        """
         from runvault.model.metrics import sort_order
 
+        self._require_metric(metric)
         return self.list(sort=sort_order(metric), limit=n, **filters)
 
     def similar(self, ref: RunLike, tolerance: float = 0.1) -> Runs:
@@ -941,8 +949,15 @@ class Vault:
         return self.stores.catalog().complete(self.stores.repository.ref, beginning)
 
     def complete_values(self, kind: str) -> Sequence[str]:
-        """Return the strategies, tags or metrics that the archive has, for a shell."""
+        """Return the strategies, tags, metrics or names of fields that the archive has."""
         return self.stores.catalog().values(self.stores.repository.ref, kind)
+
+    def _require_metric(self, metric: str) -> None:
+        known = self.complete_values("metric")
+        if known and metric.removeprefix("metrics.") not in known:
+            near = difflib.get_close_matches(metric, known, n=3)
+            hint = f"near: {', '.join(near)}" if near else "see 'runvault show RUN' for those that a run has"
+            raise ConfigError(f"no run has a metric {metric!a}", hint=hint)
 
     def _located(self, ref: RunLike) -> Located:
         return ref.located if isinstance(ref, Run) else locate(self.stores, ref)

@@ -303,6 +303,13 @@ def complete_metric(ctx: click.Context, _param: click.Parameter, incomplete: str
     return _complete(ctx, lambda vault: vault.complete_values("metric"), incomplete)
 
 
+def complete_field(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a field, metric or parameter: the last of several, and behind the sign of an order."""
+    sign = "-" if incomplete.startswith("-") else ""
+    before = sign or incomplete[: incomplete.rfind(",") + 1]
+    return _complete(ctx, lambda vault: (f"{before}{name}" for name in vault.complete_values("name")), incomplete)
+
+
 def _complete(ctx: click.Context, find: Callable[[Vault], Iterable[str]], incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 

@@ -11,6 +11,7 @@ import click
 from runvault.cli.common import (
     STYLES,
     Context,
+    complete_field,
     complete_metric,
     complete_run,
     echo_csv,
@@ -34,11 +35,14 @@ Json: TypeAlias = Any
 @click.command(name="list")
 @filter_options
 @click.option(
-    "--sort", metavar="[-]FIELD", help="A field, metric or parameter; - for descending [default: -created_at]"
+    "--sort",
+    metavar="[-]FIELD",
+    shell_complete=complete_field,
+    help="A field, metric or parameter; - for descending [default: -created_at]",
 )
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N runs")
 @click.option("--offset", type=click.IntRange(min=0), metavar="N", default=0, help="Leave out the first N")
-@click.option("--columns", metavar="A,B", help="Which columns the table has")
+@click.option("--columns", metavar="A,B", shell_complete=complete_field, help="Which columns the table has")
 @click.option("--count", is_flag=True, help="Print how many runs there are, and nothing else")
 @output_options
 @click.pass_obj

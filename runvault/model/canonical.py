@@ -311,11 +311,11 @@ def check_text(value: str, path: str, limit: int = MAX_TEXT_BYTES, *, lines: boo
 
 
 def check_name(value: object, path: str) -> str:
-    """Return `value` if it is text that may name something (a strategy, a tag): not empty, else as `check_text`."""
+    """Return `value` if it is text that may name something (a strategy, a tag): not blank, else as `check_text`."""
     if not isinstance(value, str):
         raise _refusal(path, f"must be text, not {_type_name(value)}")
-    if not value:
-        raise _refusal(path, "is empty")
+    if not value.strip():
+        raise _refusal(path, "is blank" if value else "is empty")
     return check_text(value, path)
 
 

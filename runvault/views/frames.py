@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any
 
 GROUPS = ("params", "settings", "data", "metrics")
+_PLAIN = (
+    *("short_id", "alias", "config_hash", "seed", "strategy", "engine", "symbols", "interval", "start", "end"),
+    *("tags", "note", "created_at", "author", "revision", "commit"),
+)
 
 
 def to_frame(table: Table) -> pd.DataFrame:
@@ -30,11 +34,8 @@ def runs_frame(runs: Sequence[Mapping[str, Json]]) -> pd.DataFrame:
     """Return a row a run, indexed by id; ``params.*``, ``settings.*``, ``data.*`` and ``metrics.*`` are columns."""
     import pandas as pd
 
-    rows = [_row(run) for run in runs]
-    frame = pd.DataFrame(rows)
-    if frame.empty:
-        return pd.DataFrame(index=pd.Index([], name="id", dtype="str"))
-    frame["created_at"] = pd.to_datetime(frame["created_at"], utc=True)
+    frame = pd.DataFrame([_row(run) for run in runs], columns=None if runs else ["id", *_PLAIN])
+    frame["created_at"] = pd.to_datetime(frame["created_at"], utc=True).dt.as_unit("us")
     return frame.set_index("id")
 
 

@@ -71,11 +71,23 @@ def test_a_listing_is_a_sequence_that_knows_its_total(vault: rv.Vault, runs: lis
     frame = listed.to_pandas()
     assert frame["metrics.total_return"].tolist() == [0.3, 0.2]
     assert frame.index.tolist() == [runs[1].id, runs[2].id]
+    nothing = vault.list(where="params.fast > 1000").to_pandas()
+    assert nothing.empty
+    assert nothing.index.name == "id"
+    assert nothing.columns.tolist() == [name for name in frame.columns if "." not in name]
+    assert nothing["created_at"].dtype == frame["created_at"].dtype
 
 
 def test_the_leaderboard_follows_the_metric_and_puts_undefined_last(vault: rv.Vault, runs: list[rv.Run]) -> None:
     assert [run.params["fast"] for run in vault.best("sharpe_ratio")] == [11, 20, 10, 30]
     assert vault.best("max_drawdown", n=1)[0].params["fast"] == 30
+    assert vault.best("metrics.max_drawdown", n=1)[0].params["fast"] == 30
+
+
+@pytest.mark.parametrize("name", ["strategy", "created_at", "params.fast", "sharpe_ration"])
+def test_a_leaderboard_is_by_a_metric(vault: rv.Vault, runs: list[rv.Run], name: str) -> None:
+    with pytest.raises(rv.ConfigError, match=f"no run has a metric '{name}'"):
+        vault.best(name)
 
 
 def test_similar_runs_have_parameters_within_the_tolerance(vault: rv.Vault, runs: list[rv.Run]) -> None:

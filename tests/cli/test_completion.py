@@ -45,6 +45,8 @@ def test_run_ids_and_aliases_complete(repo: Path, vault: rv.Vault, runs: list[rv
         (["list", "--strategy", "dual"], ["dual_sma"]),
         (["list", "--tag", "t1"], ["t10", "t11"]),
         (["best", "--metric", "sharpe"], ["sharpe_ratio"]),
+        (["list", "--sort", "sharpe"], ["sharpe_ratio"]),
+        (["list", "--columns", "id,params.f"], ["id,params.fast"]),
         (["rest"], ["restore"]),
     ],
 )

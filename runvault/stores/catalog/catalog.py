@@ -19,7 +19,7 @@ from runvault.model.query import Selection
 from runvault.model.source import ArchiveSource
 from runvault.stores.catalog.documents import ROW, documents, require_sum, sum_of
 from runvault.stores.catalog.files import CatalogFile, CatalogImage, Damaged, Unwritable, build, translated
-from runvault.stores.catalog.names import Names, encodable
+from runvault.stores.catalog.names import FIELD_NAMES, Names, encodable
 from runvault.stores.catalog.refresh import refresh_branch, tip_of
 from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS, SYMBOL, TAG, create_index, quoted
 from runvault.stores.catalog.select import Query
@@ -361,7 +361,12 @@ class Catalog:
         self._ask(find)
 
     def values(self, ref: str, kind: str) -> list[str]:
-        """Return the distinct values of `kind`: strategy, engine, alias, tag, symbol or metric, sorted."""
+        """Return the distinct values of `kind`: strategy, engine, alias, tag, symbol or metric, sorted.
+
+        Of ``name`` they are what a listing can be sorted by: fields, metrics, dotted parameters and settings.
+        """
+        if kind == "name":
+            return sorted({*FIELD_NAMES, *(name.removeprefix("metrics.") for name in self.names(ref))})
         if kind == "metric":
             return [name.removeprefix("metrics.") for name in self.names(ref) if name.startswith("metrics.")]
         if kind in ("tag", "symbol"):
