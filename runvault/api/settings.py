@@ -79,6 +79,16 @@ class Settings:
             raise self._refusal("periodsPerYear", "a positive number")
         return periods
 
+    def problems(self) -> list[ConfigError]:
+        """Return what is wrong with values that would be refused where they are needed."""
+        found = []
+        for read in (lambda: self.pickles, lambda: self.periods_per_year):
+            try:
+                read()
+            except ConfigError as error:
+                found.append(error)
+        return found
+
     def _refusal(self, name: str, wanted: str) -> ConfigError:
         setting = self._all[name]
         return ConfigError(f"{name} is {setting.value!r}, not {wanted}", hint=f"it is set by {setting.source}")

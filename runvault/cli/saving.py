@@ -42,7 +42,10 @@ def config(context: Context, /, form: str) -> None:
     """Print the settings in force, and what set each"""
     from runvault.api.vault import read_settings
 
-    settings = list(read_settings(context.repo, context.branch))
+    in_force = read_settings(context.repo, context.branch)
+    for problem in in_force.problems():
+        notice(f"{problem.message}; {problem.hint}")
+    settings = list(in_force)
     if form == "json":
         echo_json({setting.name: {"value": setting.value, "source": setting.source} for setting in settings})
         return

@@ -76,6 +76,16 @@ def test_config_says_what_set_each_setting(program, repo: Path, monkeypatch: pyt
     assert program("--branch", "other", "config", "--json").json["branch"]["value"] == "other"
 
 
+def test_config_tells_of_values_that_will_be_refused(program, repo: Path) -> None:
+    git(repo, "config", "runvault.pickles", "some")
+    git(repo, "config", "runvault.periodsPerYear", "daily")
+
+    told = program("config", "--json")
+    assert told.json["pickles"]["value"] == "some"
+    assert "pickles is 'some', not one of auto, all, none; it is set by git config runvault.pickles" in told.err
+    assert "periodsPerYear is 'daily', not a positive number" in told.err
+
+
 def test_list_as_json_has_every_member(program, runs: list[rv.Run]) -> None:
     document = program("list", "--json").json
 
