@@ -36,7 +36,8 @@ def translated(doing: str) -> Iterator[None]:
     except RunvaultError:
         raise
     except LIBRARY_ERRORS as error:
-        said = (str(error.args[0]) if error.args else type(error).__name__).strip().splitlines()[0]
+        said = getattr(error, "strerror", None) or (str(error.args[0]) if error.args else type(error).__name__)
+        said = said.strip().splitlines()[0]
         raise error_for(said)(f"{doing}: {said}") from error
 
 
@@ -48,8 +49,8 @@ def open_repository(common_dir: Path) -> pygit2.Repository:
     IntegrityError
         An index of a pack would end this process.
     """
-    refuse_wild_indexes(common_dir)
     with translated(f"libgit2 cannot open the repository at {str(common_dir)!r}"):
+        refuse_wild_indexes(common_dir)
         return pygit2.Repository(str(common_dir), RepositoryOpenFlag.NO_SEARCH)
 
 
