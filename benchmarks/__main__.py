@@ -25,6 +25,7 @@ from benchmarks import (
     stale,
     sweeping,
     sweeps,
+    verifying,
 )
 from benchmarks.backtests import Prepared
 from benchmarks.bench import Bench
@@ -40,6 +41,7 @@ GROUPS: dict[str, tuple[str, Callable[[Bench], Iterator[Figure]]]] = {
     "stale": ("Runs that are stale", stale.measure),
     "review": ("Reviewing", reviewing.measure),
     "catalog": ("The catalog", catalogs.measure),
+    "verify": ("Verifying", verifying.measure),
     "sharing": ("Sharing", sharing.measure),
     "growth": ("The repository's growth", growth.measure),
     "dvc": ("DVC's experiments", dvc_experiments.measure),

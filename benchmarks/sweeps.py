@@ -14,7 +14,7 @@ import runvault
 from benchmarks import sweep_entry
 from benchmarks.backtests import closes
 from benchmarks.bench import Bench
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, Target
 from benchmarks.measure import seconds_of
 from benchmarks.repositories import git
 
@@ -25,14 +25,19 @@ def measure(bench: Bench) -> Iterator[Figure]:
     count = len(grid["fast"]) * len(grid["slow"])
     runs = f"{count:,} combinations"
     bare = {workers: seconds_of(lambda workers=workers: bare_pool(bench, grid, workers)) for workers in (1, 2)}
+    taken = {}
     for workers in (1, 2):
         path = repository(bench)
-        taken = seconds_of(lambda path=path, workers=workers: run(path, grid, workers=workers))
+        taken[workers] = seconds_of(lambda path=path, workers=workers: run(path, grid, workers=workers))
         plain = ("a bare ProcessPoolExecutor with pf.stats()", bare[workers])
-        yield Figure(f"sweep of {runs}, {workers} process{'es' if workers > 1 else ''}", taken, plain=plain)
+        work = f"sweep of {runs}, {workers} process{'es' if workers > 1 else ''}"
+        yield Figure(work, taken[workers], plain=plain, target=Target("1.2 times", most_ratio=1.2))
+    one = ("one process", taken[1])
+    yield Figure("the same on 2 processes", taken[2], plain=one, target=Target("1.7 times as fast", most_ratio=1 / 1.7))
     yield Figure(f"the same again: {runs} found archived", seconds_of(lambda: run(path, grid)))
     path = repository(bench)
-    yield Figure(f"vectorized sweep of {runs}", seconds_of(lambda: run(path, grid, "dual_smas", vectorized=True)))
+    whole = seconds_of(lambda: run(path, grid, "dual_smas", vectorized=True))
+    yield Figure(f"vectorized sweep of {runs}", whole, plain=one, target=Target("10 times as fast", most_ratio=0.1))
 
 
 def grid_of(count: int) -> dict[str, list[int]]:
