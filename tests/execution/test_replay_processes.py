@@ -122,6 +122,15 @@ def test_replays_at_once_each_give_their_verdict(place: Place) -> None:
     assert place.vault.verify().findings == []
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Let children hear of a hang-up: one that nohup keeps from the tests is kept from them, and rightly."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(
     ("number", "whole_group", "status"),
     [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143), (signal.SIGHUP, False, 129)],
