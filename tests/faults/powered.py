@@ -18,7 +18,8 @@ def main() -> None:
     place = Path(sys.argv[1])
     vault = rv.open(place)
     for number in itertools.count():
-        saved = vault.save(make_result(0.001 * number), strategy=f"cut {sys.argv[2]}", params={"n": number})
+        # A power of two below: to per cent and back is exact.
+        saved = vault.save(make_result(number / 1024), strategy=f"cut {sys.argv[2]}", params={"n": number})
         (place / f"unsynced-{sys.argv[2]}-{number}").write_text("not synced")
         print("ack", saved.id, flush=True)
 
