@@ -52,7 +52,7 @@ def documents(
     rows = db.execute(
         f"SELECT d.run, d.json, d.crc, e.crc, r.crc, r.revision, f.manifest, {_COMMIT}, {ROW}{seen}"
         " FROM runs r NOT INDEXED JOIN documents d USING (run) JOIN folders f USING (run)"
-        " JOIN definitions e USING (definition)"
+        " LEFT JOIN definitions e USING (definition)"
         f" WHERE r.run IN (SELECT value FROM json_each(:numbers)) AND {asked.where} ORDER BY {asked.order}",
         {**asked.values, "numbers": orjson.dumps(numbers).decode()},
     ).fetchall()
