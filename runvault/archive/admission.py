@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from runvault.archive.reading import ANNOTATIONS, MANIFEST
+from runvault.archive.compose import ANNOTATIONS, MANIFEST, STATS
 from runvault.errors import FormatError, RunvaultError
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
@@ -16,7 +16,6 @@ from runvault.stores.dvc import Pointer, parse_pointer
 
 Json: TypeAlias = Any
 
-STATS = "stats.parquet"
 MAX_STATS_BYTES = MAX_FILE_BYTES
 MAX_POINTER_BYTES = 4096
 MAX_FILES = 64

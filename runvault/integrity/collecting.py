@@ -87,7 +87,8 @@ def collect(
     BusyError
         Another process holds the archive.
     """
-    idle = {(stores.require_tip(), path) for path in _idle_pointers(stores, stores.require_tip(), keep_history)}
+    archive_tip = stores.require_tip()
+    idle = {(archive_tip, path) for path in _idle_pointers(stores, archive_tip, keep_history)}
     if idle and not dry_run:
         stores.update(lambda tip: _without_idle_pointers(stores, tip, keep_history, provenance))
     with write_lock(stores.repository.state_dir, TIMEOUT_S):
