@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from runvault.archive.compose import ANNOTATIONS, MANIFEST, created_at_text, one_line
+from runvault.archive.inputs import digits_in
 from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.errors import RunNotFoundError
@@ -16,9 +16,6 @@ from runvault.stores.git.edits import Edit, Signature
 
 if TYPE_CHECKING:
     from runvault.stores.git.objects import Tip
-
-
-_MD5 = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 
 def annotate_runs(
@@ -131,7 +128,7 @@ def restore_run(stores: Stores, run: RunId, commit: str, last: str, provenance: 
 
 def _inputs_named(stores: Stores, commit: str, manifest: bytes) -> dict[str, bytes]:
     """Return the pointers under ``data/`` at a commit that a manifest names: a collection may have taken them since."""
-    named = {digits.decode("ascii") for digits in _MD5.findall(manifest)}
+    named = digits_in(manifest)
     paths = [path for path in stores.reader.list_files(commit, "data") if path.split("/")[-1][:32] in named]
     return stores.reader.read_files(commit, paths)
 

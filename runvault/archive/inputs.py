@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any
 
 PRICES = "prices"
+
+# The digits of an object's name, alone: no part of a longer digest counts
+_DIGITS = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+
+
+def digits_in(content: bytes) -> set[str]:
+    """Return all that may be the name of an object in a record or pointer, files' and folders' alike, without ``.dir``.
+
+    Examples
+    --------
+    >>> digits_in(b"md5: " + b"ab" * 16 + b".dir") == {"ab" * 16}
+    True
+    """
+    return {digits.decode("ascii") for digits in _DIGITS.findall(content)}
 
 
 @dataclass(frozen=True)

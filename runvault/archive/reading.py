@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from runvault.archive.stores import Stores
@@ -114,6 +115,15 @@ def commit_of(stores: Stores, run: RunId, created_at: str) -> str | None:
     """Return the archive commit that brought the revision of a run made at `created_at`; None where there is none."""
     revisions = stores.catalog().revisions(stores.repository.ref, str(run))
     return next((revision.commit for revision in reversed(revisions) if revision.created_at == created_at), None)
+
+
+def instant_of_new(stores: Stores, run: RunId, at: str, now: datetime, floor: int) -> str:
+    """Return when a run is made that the tip does not have: `at`, or behind its past.
+
+    That is read only where our clock, at `now`, is behind the tip's time in seconds, `floor`: it takes longer than a
+    save, and a right clock is behind all of it.
+    """
+    return later_than_its_past(stores, run, at) if now.timestamp() < floor else at
 
 
 def later_than_its_past(stores: Stores, run: RunId, at: str) -> str:

@@ -26,7 +26,7 @@ from runvault.archive.compose import (
     to_bytes,
 )
 from runvault.archive.inputs import NO_INPUTS, Inputs, inputs_of, keep_inputs
-from runvault.archive.reading import commit_of, later_than_its_past
+from runvault.archive.reading import commit_of, instant_of_new, later_than_its_past
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.stores import Stores
 from runvault.engines.result import Result
@@ -174,9 +174,7 @@ class _Save:
         at = created_at_text(self.provenance.now, tip.time)
         known = tip.read(f"{self.address.id.path}/{MANIFEST}")
         if known is None:
-            # Reading the past takes longer than a save, and a right clock is behind all of it.
-            behind = self.provenance.now.timestamp() < tip.time
-            made = later_than_its_past(self.stores, self.address.id, at) if behind else at
+            made = instant_of_new(self.stores, self.address.id, at, self.provenance.now, tip.time)
             return self._revision(tip, made, new_annotations(self.request, self.provenance, at))
         annotations = Annotations.from_bytes(tip.read(f"{self.address.id.path}/{ANNOTATIONS}") or b"{}")
         annotated = annotate(annotations, self.request, self.provenance, at)

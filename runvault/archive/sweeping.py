@@ -26,7 +26,7 @@ from runvault.archive.compose import (
     to_bytes,
 )
 from runvault.archive.inputs import Inputs, inputs_of
-from runvault.archive.reading import commit_of, later_than_its_past
+from runvault.archive.reading import commit_of, instant_of_new, later_than_its_past
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.stores import Stores
 from runvault.engines.result import Sweep, SweepColumn
@@ -146,8 +146,7 @@ class _SweepSave:
         """Return a column's plan and whether anything of it is to be written."""
         known = tip.read(f"{address.id.path}/{MANIFEST}")
         if known is None:
-            behind = self.provenance.now.timestamp() < tip.time
-            made = later_than_its_past(self.stores, address.id, at) if behind else at
+            made = instant_of_new(self.stores, address.id, at, self.provenance.now, tip.time)
             return _Planned(column, address, new_annotations(self.request, self.provenance, at), None, made), True
         before = Annotations.from_bytes(tip.read(f"{address.id.path}/{ANNOTATIONS}") or b"{}")
         after = annotate(before, self.request, self.provenance, at)

@@ -20,6 +20,7 @@ import orjson
 
 from runvault.archive.changing import edit_of
 from runvault.archive.gate import SWITCH
+from runvault.archive.inputs import digits_in
 from runvault.archive.reading import MANIFEST
 from runvault.errors import IntegrityError, RunvaultError
 from runvault.model.ids import RunId
@@ -115,13 +116,13 @@ def _idle_pointers(stores: Stores, commit: str, keep_history: int | None) -> lis
     if not pointers:
         return []
     manifests = {path.rpartition("/")[0]: blob for path, blob in files if path.endswith(f"/{MANIFEST}")}
-    named = set().union(*map(_digits_in, contents_of(stores, manifests.values())))
-    told = dict(zip(pointers, map(_digits_in, contents_of(stores, pointers.values())), strict=True))
+    named = set().union(*map(digits_in, contents_of(stores, manifests.values())))
+    told = dict(zip(pointers, map(digits_in, contents_of(stores, pointers.values())), strict=True))
     idle = [path for path in pointers if named.isdisjoint({path.split("/")[2][:32], *told[path]})]
     if idle:  # the whole history is read only where that may say something else
         needs = _Needs(stores, keep_history)
         kept = [content for folder in manifests for content in needs.kept_revisions(folder)]
-        named = set().union(*map(_digits_in, kept))
+        named = set().union(*map(digits_in, kept))
     return [path for path in idle if named.isdisjoint({path.split("/")[2][:32], *told[path]})]
 
 
@@ -229,10 +230,6 @@ def _damaged(problem: str) -> IntegrityError:
 
 def _names_in(content: bytes) -> set[str]:
     return {name.decode("ascii") for name in _MD5.findall(content)}
-
-
-def _digits_in(content: bytes) -> set[str]:
-    return {name[:32] for name in _names_in(content)}
 
 
 def _created_at(manifest: bytes) -> str:
