@@ -7,7 +7,7 @@ import platform
 import sys
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.archive.request import Provenance
@@ -36,9 +36,21 @@ NUMERIC_PACKAGES = {
 }
 
 
+_SECOND = timedelta(seconds=1)
+_MOMENT = timedelta(microseconds=1)
+_told: list[datetime] = []  # the time that was told last
+
+
 def now() -> datetime:
-    """Return the time, in UTC."""
-    return datetime.now(UTC)
+    """Return the time, in UTC; behind the one before where the clock went back by less than a second.
+
+    Commits count in seconds, so that the archive itself does not notice. By more it may have been set right.
+    """
+    moment = datetime.now(UTC)
+    if _told and moment <= _told[0] < moment + _SECOND:
+        moment = _told[0] + _MOMENT
+    _told[:] = [moment]
+    return moment
 
 
 def provenance(stores: Stores) -> Provenance:
