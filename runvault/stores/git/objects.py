@@ -15,14 +15,14 @@ from runvault.errors import RunvaultError
 from runvault.stores.git.disk import sync_file, sync_folder
 from runvault.stores.git.edits import Content, Known
 from runvault.stores.git.failures import error_for
-from runvault.stores.git.indexes import refuse_wild_indexes
+from runvault.stores.git.summed import refuse_damaged_indexes
 
 # Neither objects nor refs reach the disk by default. What is read is compared with its name.
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
 pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, True)
 
-# pygit2 raises by libgit2's error code: GitError, and OSError, ValueError or KeyError for some of them.
-LIBRARY_ERRORS = (pygit2.GitError, OSError, ValueError, KeyError)
+# pygit2 raises by libgit2's error code: GitError, others for some of them, MemoryError for a size that no object has.
+LIBRARY_ERRORS = (pygit2.GitError, OSError, ValueError, KeyError, MemoryError)
 
 # Empty parts, dots, git's own folder in any case, control characters and what the git programs would take for quotes.
 _NO_PATH = re.compile(r"^$|(^|/)(\.{0,2}|\.git|git~1)(/|$)|[\x00-\x1f\x7f\\\ud800-\udfff]|^\"", re.IGNORECASE)
@@ -47,10 +47,10 @@ def open_repository(common_dir: Path) -> pygit2.Repository:
     Raises
     ------
     IntegrityError
-        An index of a pack would end this process.
+        An index of packs is damaged; libgit2 would believe it.
     """
     with translated(f"libgit2 cannot open the repository at {str(common_dir)!r}"):
-        refuse_wild_indexes(common_dir)
+        refuse_damaged_indexes(common_dir)
         return pygit2.Repository(str(common_dir), RepositoryOpenFlag.NO_SEARCH)
 
 

@@ -19,10 +19,9 @@ from runvault.stores.git.damage import Damage, path_of
 from runvault.stores.git.reading import Reader
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.sounding import named, sound_objects
+from runvault.stores.git.summed import HASH_SIZE, ends_in_own_sum
 
-# Files that end in the SHA-1 of all before it
 _SUMMED = ("pack/*.pack", "pack/*.idx", "pack/*.rev", "pack/*.bitmap", "pack/multi-pack-index", "info/commit-graph")
-_HASH = 20
 
 _LOOSE = re.compile(r"[0-9a-f]{38}")
 _MISSING = re.compile(r"missing (?:blob|tree|commit|tag) ([0-9a-f]{40})")
@@ -67,23 +66,12 @@ def _loose_problem(path: Path) -> str | None:
     return None
 
 
-def ends_in_own_sum(path: Path) -> bool:
-    """Tell whether a file of Git's own ends in the SHA-1 of all before it."""
-    digest, rest = hashlib.sha1(usedforsecurity=False), b""
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            whole = rest + chunk
-            digest.update(whole[:-_HASH])
-            rest = whole[-_HASH:]
-    return digest.digest() == rest
-
-
 def _pair_problem(pack: Path) -> str | None:
     """Return what is wrong between a pack and its index: each may be sound, and they need not belong together."""
     index = pack.with_suffix(".idx")
     if not index.exists():
         return None if not pack.exists() else "has no index"
-    mine, theirs = _end_of(index, 2 * _HASH)[:_HASH], _end_of(pack, _HASH)
+    mine, theirs = _end_of(index, 2 * HASH_SIZE)[:HASH_SIZE], _end_of(pack, HASH_SIZE)
     return None if mine == theirs else "is not the pack that its index is of"
 
 
@@ -97,7 +85,7 @@ def is_own_pack(pack: Path) -> bool:
     """Tell whether a pack is whole, and the one that it is called after, or without an index that says otherwise."""
     if not pack.exists() or not ends_in_own_sum(pack):
         return False
-    return not pack.with_suffix(".idx").exists() or pack.stem == f"pack-{_end_of(pack, _HASH).hex()}"
+    return not pack.with_suffix(".idx").exists() or pack.stem == f"pack-{_end_of(pack, HASH_SIZE).hex()}"
 
 
 def history_damage(repository: Repository, tips: Iterable[str]) -> Iterator[Damage]:
