@@ -62,8 +62,13 @@ def archive() -> tuple[MemoryArchive, str]:
 
 
 @pytest.fixture(scope="module")
-def catalog(archive: tuple[MemoryArchive, str], tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    made = Catalog(tmp_path_factory.mktemp("catalog") / "catalog.db")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("catalog") / "catalog.db"
+
+
+@pytest.fixture(scope="module")
+def catalog(archive: tuple[MemoryArchive, str], place: Path) -> Catalog:
+    made = Catalog(place)
     made.refresh(archive[0], REF, archive[1])
     return made
 
@@ -304,7 +309,7 @@ def test_undefined_is_last_and_ties_are_newest_first(
 
 
 def test_the_first_of_many_are_found_without_looking_at_all(
-    archive: tuple[MemoryArchive, str], catalog: Catalog, runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where many runs fulfil a condition and enough of them come first, no statement goes through all of them."""
     statements: list[str] = []
@@ -319,6 +324,7 @@ def test_the_first_of_many_are_found_without_looking_at_all(
     expected = ids(catalog, where=where, sort="-created_at")
     monkeypatch.setattr(select, "FEW", 25)
     monkeypatch.setattr(sqlite3, "connect", traced)
+    catalog = Catalog(place)  # which has no connection yet
 
     def walks() -> list[str]:
         found = [sql for sql in statements if sql.startswith("SELECT r.run")]
@@ -424,7 +430,7 @@ def test_hostile_text_is_a_value_and_nothing_else(catalog: Catalog, runs: list[d
 
 
 def test_values_are_bound_and_never_part_of_a_statement(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    catalog: Catalog, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     statements: list[str] = []
     connect = sqlite3.connect
@@ -447,6 +453,7 @@ def test_values_are_bound_and_never_part_of_a_statement(
             return getattr(self._db, name)
 
     monkeypatch.setattr(sqlite3, "connect", traced)
+    catalog = Catalog(place)
     secret = "needle"
     where = f"strategy == '{secret}' or params.fast in [77001] or '{secret}' in tags or note == '{secret}'"
     options = {"strategy": secret, "tags": (secret,), "any_tags": (secret,), "symbol": secret, "search": secret}

@@ -18,7 +18,7 @@ from runvault.errors import IntegrityError, RunvaultError
 from runvault.model.query import Selection
 from runvault.model.source import ArchiveSource
 from runvault.stores.catalog.documents import ROW, documents, require_sum, sum_of
-from runvault.stores.catalog.files import CatalogFile, CatalogImage, Damaged, Unwritable, build, translated
+from runvault.stores.catalog.files import BUSY_S, CatalogFile, CatalogImage, Damaged, Unwritable, build, translated
 from runvault.stores.catalog.names import FIELD_NAMES, Names, encodable
 from runvault.stores.catalog.refresh import refresh_branch, tip_of
 from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS, SYMBOL, TAG, create_index, quoted
@@ -445,3 +445,5 @@ def _index(db: sqlite3.Connection, branch: int, query: Query) -> None:
             db.execute("ROLLBACK")
         if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL):
             raise
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {1000 * BUSY_S:.0f}")

@@ -1,8 +1,10 @@
 """The catalog's file: opening it, replacing it, and what SQLite's errors mean.
 
-A connection lives for one operation and holds a shared lock meanwhile; a file is only ever replaced under the exclusive
-one. SQLite's own files (``-wal``, ``-shm``) go by name: a file that is replaced while somebody has it open would be
-read together with the log of the other. Every connection is closed before its lock is released.
+An operation holds a shared lock; a file is only ever replaced under the exclusive one. SQLite's own files (``-wal``,
+``-shm``) go by name: a file that is replaced while somebody works with it would be read together with the log of the
+other. Between operations connections are kept, with the pages that they have read and without a lock: opening one, and
+reading the same pages again, takes as long as most questions. Each operation compares the file that is there with the
+one that its connection has; SQLite does the same before it tidies up behind a connection that is closed.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import sqlite3
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from runvault.errors import BusyError
 from runvault.stores.catalog.schema import PAGE_SIZE, VERSION, create_indexes, create_tables
@@ -59,12 +63,27 @@ def translated(path: Path) -> Iterator[None]:
         raise Damaged(str(error)) from error
 
 
+class _Kept(NamedTuple):
+    """A connection between two operations: of which file, and opened in which process."""
+
+    db: sqlite3.Connection
+    inode: int
+    process: int
+
+
+_KEEPS = sys.platform != "win32"  # an open file cannot be replaced there
+_of_parents: list[_Kept] = []
+"""Connections that were open when this process was forked: here they must not even be closed."""
+
+
 class CatalogFile:
     """One SQLite file that several processes read, bring up to date, and replace where it is damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._seen: int | None = None  # the inode that was opened last
+        self._kept: list[_Kept] = []  # idle ones: as many as were ever in use at once
+        weakref.finalize(self, _let_go, self._kept, self._beside("lock"))
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[sqlite3.Connection]:
@@ -76,13 +95,37 @@ class CatalogFile:
             See there; raised by whatever is done with the connection, too.
         """
         with _locked(self._beside("lock"), exclusive=False), translated(self.path):
-            self._seen = self._inode()
-            if self._seen is None:
+            inode = self._seen = self._inode()
+            if inode is None:
                 raise Damaged("missing")
-            with contextlib.closing(self._connect()) as db:
+            db, keep = self._take(inode) or self._connect()
+            try:
                 yield db
+            except BaseException:  # whatever state it is in
+                db.close()
+                raise
+            if keep:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                self._kept.append(_Kept(db, inode, os.getpid()))
+            else:
+                db.close()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _take(self, inode: int) -> tuple[sqlite3.Connection, bool] | None:
+        """Return a kept connection to the file that is there now."""
+        while self._kept:
+            kept = self._kept.pop()
+            if kept.process != os.getpid():
+                _of_parents.append(kept)
+            elif kept.inode == inode:
+                return kept.db, True
+            else:
+                kept.db.close()
+        return None
+
+    def _connect(self) -> tuple[sqlite3.Connection, bool]:
+        """Open a connection; tell whether it can be kept."""
+        keep = _KEEPS
         db = _connect(f"{_uri(self.path)}?mode=rw")
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -91,12 +134,12 @@ class CatalogFile:
             if error.sqlite_errorcode & 0xFF not in _UNWRITABLE or self._beside("wal").exists():
                 raise
             # A folder that we may only read: nobody writes there now, or there would be a log.
-            db = _connect(f"{_uri(self.path)}?immutable=1")
+            db, keep = _connect(f"{_uri(self.path)}?immutable=1"), False
             version = db.execute("PRAGMA user_version").fetchone()[0]
         if version != VERSION:
             db.close()
             raise Damaged(f"version {version}")
-        return db
+        return db, keep
 
     def _inode(self) -> int | None:
         try:
@@ -147,6 +190,17 @@ class CatalogFile:
 
     def _beside(self, name: str) -> Path:
         return self.path.with_name(f"{self.path.name}-{name}")
+
+
+def _let_go(kept: list[_Kept], lock: Path) -> None:
+    """Close connections that nobody will ask for any more, while nobody replaces their file."""
+    while kept:
+        last = kept.pop()
+        if last.process != os.getpid():
+            _of_parents.append(last)
+            continue
+        with contextlib.suppress(sqlite3.Error, BusyError), _locked(lock, exclusive=False, limit_s=REPLACE_S):
+            last.db.close()
 
 
 class CatalogImage:
@@ -215,7 +269,8 @@ def _uncollected() -> Iterator[None]:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_S)
+    # One operation at a time has it; which thread that is in is of no concern.
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
     for pragma in _PRAGMAS:
         db.execute(f"PRAGMA {pragma}")
     return db
