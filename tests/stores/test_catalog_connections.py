@@ -113,6 +113,23 @@ def test_what_another_catalog_writes_is_seen(path: Path, source: MemoryArchive, 
     assert Counted.opened == 2
 
 
+def test_a_kept_connection_learns_what_the_planner_knows(path: Path, source: MemoryArchive, tip: str) -> None:
+    """Statistics from when there were three runs make a listing of 2,000 go through all of them."""
+    catalog = Catalog(path)
+    catalog.refresh(source, REF, tip)
+    Catalog(path).refresh(source, REF, source.commit(tree_of(*range(4, 2000)), (tip,)))
+    assert steps_of(catalog) <= 1.1 * steps_of(Catalog(path))
+
+
+def steps_of(catalog: Catalog) -> int:
+    """Return how many steps SQLite makes for a listing, in hundreds."""
+    taken: list[None] = []
+    with catalog._file.opened() as db:
+        db.set_progress_handler(lambda: taken.append(None), 100)
+    assert len(list(catalog.select(REF, Selection(limit=20)))) == 20
+    return len(taken)
+
+
 def test_a_file_that_was_replaced_is_read_and_its_log_is_left_alone(
     path: Path, source: MemoryArchive, tip: str
 ) -> None:

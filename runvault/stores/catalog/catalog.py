@@ -21,7 +21,7 @@ from runvault.stores.catalog.documents import ROW, documents, require_sum, sum_o
 from runvault.stores.catalog.files import BUSY_S, CatalogFile, CatalogImage, Damaged, Unwritable, build, translated
 from runvault.stores.catalog.names import FIELD_NAMES, Names, encodable
 from runvault.stores.catalog.refresh import refresh_branch, tip_of
-from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS, SYMBOL, TAG, create_index, quoted
+from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS, SYMBOL, TAG, analyze, create_index, quoted
 from runvault.stores.catalog.select import Query
 
 Json: TypeAlias = Any
@@ -94,7 +94,7 @@ class Catalog:
                 before = _magnitude(db)
                 refresh_branch(db, source, ref, tip)
                 if _magnitude(db) > before:
-                    db.execute("ANALYZE")  # at every doubling: asking for what is due costs every catch-up a tenth
+                    analyze(db)  # at every doubling: asking for what is due costs every catch-up a tenth
             except BaseException:
                 if db.in_transaction:  # a full disk ends it by itself
                     db.execute("ROLLBACK")

@@ -113,14 +113,15 @@ class CatalogFile:
 
     def _take(self, inode: int) -> tuple[sqlite3.Connection, bool] | None:
         """Return a kept connection to the file that is there now."""
-        while self._kept:
-            kept = self._kept.pop()
-            if kept.process != os.getpid():
-                _of_parents.append(kept)
-            elif kept.inode == inode:
-                return kept.db, True
-            else:
-                kept.db.close()
+        with contextlib.suppress(IndexError):  # there is none, or another thread took it
+            while True:
+                kept = self._kept.pop()
+                if kept.process != os.getpid():
+                    _of_parents.append(kept)
+                elif kept.inode == inode:
+                    return kept.db, True
+                else:
+                    kept.db.close()
         return None
 
     def _connect(self) -> tuple[sqlite3.Connection, bool]:

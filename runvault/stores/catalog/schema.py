@@ -114,3 +114,10 @@ def create_index(db: sqlite3.Connection, column: str) -> None:
     if column not in RUN_COLUMNS:
         raise ValueError(column)
     db.execute(f"CREATE INDEX IF NOT EXISTS {quoted(index_of(column))} ON runs (branch, {quoted(column)})")
+
+
+def analyze(db: sqlite3.Connection) -> None:
+    """Make the planner's statistics anew, also for connections that are open: they read them with the schema."""
+    db.execute("ANALYZE")
+    version = db.execute("PRAGMA schema_version").fetchone()[0]
+    db.execute(f"PRAGMA schema_version = {version + 1:d}")
