@@ -19,6 +19,7 @@ from runvault.model.query import Selection
 from runvault.model.source import ArchiveSource
 from runvault.stores.catalog.documents import ROW, documents, require_sum, sum_of
 from runvault.stores.catalog.files import BUSY_S, CatalogFile, CatalogImage, Damaged, Unwritable, build, translated
+from runvault.stores.catalog.folders import ANNOTATIONS, MANIFEST
 from runvault.stores.catalog.names import FIELD_NAMES, Names, encodable
 from runvault.stores.catalog.refresh import refresh_branch, tip_of
 from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS, SYMBOL, TAG, analyze, create_index, quoted
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 MANY = 2_000  # runs from which on a column that is sorted by is worth an index
 ATTEMPTS = 3
-RECORDS = ("manifest.json", "annotations.json")
+RECORDS = (MANIFEST, ANNOTATIONS)
 _CHUNK = 256  # documents read at once
 
 
