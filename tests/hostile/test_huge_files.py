@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,22 @@ def looked_at(repo: Path, commands: list[list[str]]) -> tuple[list[int], int, st
     return statuses, peak, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the most memory is told by Linux alone")
+def grow(repo: Path, run: str, name: str, scratch: Path) -> None:
+    """Commit a file of zeros in place of a run's."""
+    huge = scratch / "huge"
+    with huge.open("wb") as file:
+        file.truncate(HUGE)
+    blob = git(repo, "-c", "core.compression=1", "hash-object", "-w", str(huge)).strip()
+    huge.unlink()
+    root = git(repo, "rev-parse", "runvault^{tree}").strip()
+    root = put(repo, root, [b"runs", run[:2].encode(), run.encode()], [("100644", name.encode(), blob)])
+    git(repo, "update-ref", "refs/heads/runvault", commit_tree(repo, root, git(repo, "rev-parse", "runvault").strip()))
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the most memory is told by Linux alone")
+
+
+@needs_proc
 @pytest.mark.parametrize("name", ["manifest.json", "annotations.json", "stats.parquet", "equity.parquet.dvc"])
 def test_a_huge_file_is_named_and_never_held(repo: Path, tmp_path: Path, name: str) -> None:
     vault = rv.init(repo)
@@ -46,15 +62,7 @@ def test_a_huge_file_is_named_and_never_held(repo: Path, tmp_path: Path, name: s
     commands = [*others, *damaged, ["review", f"{before}..runvault"]]
     _, usual, _ = looked_at(repo, commands)
 
-    huge = tmp_path / "huge"
-    with huge.open("wb") as file:
-        file.truncate(HUGE)
-    blob = git(repo, "-c", "core.compression=1", "hash-object", "-w", str(huge)).strip()
-    huge.unlink()
-    root = git(repo, "rev-parse", "runvault^{tree}").strip()
-    root = put(repo, root, [b"runs", first[:2].encode(), first.encode()], [("100644", name.encode(), blob)])
-    git(repo, "update-ref", "refs/heads/runvault", commit_tree(repo, root, before))
-
+    grow(repo, first, name, tmp_path)
     statuses, peak, said = looked_at(repo, commands)
     assert peak < usual + MARGIN
     assert statuses[:3] == [0, 0, 0]
@@ -62,3 +70,34 @@ def test_a_huge_file_is_named_and_never_held(repo: Path, tmp_path: Path, name: s
     assert not {2, 3} & set(statuses), said
     assert name in said
     assert "please report it" not in said
+
+
+SAVE = """
+import sys
+from results import make_result
+import runvault as rv
+vault = rv.open(".")
+peaks = []
+for number in (9, 1):
+    try:
+        vault.save(make_result(0.5), strategy="s", params={"n": number})
+    except rv.RunvaultError as error:
+        print(error)
+    status = open("/proc/self/status").read()
+    peaks.append(next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")))
+print(1024 * (peaks[1] - peaks[0]))
+"""
+
+
+@needs_proc
+@pytest.mark.parametrize("name", ["manifest.json", "annotations.json", "stats.parquet", "more"])
+def test_a_save_over_a_huge_file_does_not_hold_it(repo: Path, tmp_path: Path, name: str) -> None:
+    vault = rv.init(repo)
+    first = vault.save(make_result(0.1), strategy="s", params={"n": 1}).run.id
+    grow(repo, first, name, tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", SAVE], cwd=repo, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *said, more = done.stdout.splitlines()
+    assert int(more) < HUGE // 4
+    assert bool(said) == name.endswith(".json"), said

@@ -12,6 +12,7 @@ import pygit2
 from pygit2.enums import FileMode, ObjectType, Option, RepositoryOpenFlag
 
 from runvault.errors import RunvaultError
+from runvault.model.records import MAX_FILE_BYTES
 from runvault.stores.git.disk import sync_file, sync_folder
 from runvault.stores.git.edits import Content, Known
 from runvault.stores.git.failures import error_for
@@ -81,6 +82,8 @@ def object_reader(
 class Tip:
     """The archive at one commit, as a plan sees it.
 
+    Of a file of more than `MAX_FILE_BYTES` it gives zeros, one more than that: no record, and never held in memory.
+
     Parameters
     ----------
     handle : pygit2.Repository
@@ -115,7 +118,7 @@ class Tip:
         """Return the content of the file at `path`, None where there is none."""
         entry = self._entry(path)
         with translated(f"cannot read {path!r} at {self.commit}"):
-            return entry.data if isinstance(entry, pygit2.Blob) else None
+            return self._content(entry) if isinstance(entry, pygit2.Blob) else None
 
     def files(self, folder: str) -> dict[str, bytes]:
         """Return the contents of the files in `folder` by name; folders in it are left out."""
@@ -123,7 +126,11 @@ class Tip:
         with translated(f"cannot read {folder!r} at {self.commit}"):
             if not isinstance(entry, pygit2.Tree):
                 return {}
-            return {item.name: item.data for item in entry if isinstance(item, pygit2.Blob) and item.name}
+            return {item.name: self._content(item) for item in entry if isinstance(item, pygit2.Blob) and item.name}
+
+    def _content(self, blob: pygit2.Blob) -> bytes:
+        _, size = self._handle.odb.read_header(blob.id)
+        return blob.data if size <= MAX_FILE_BYTES else bytes(MAX_FILE_BYTES + 1)
 
 
 class Folder(dict[str, "Folder | Content"]):
