@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from runvault.errors import FormatError
 from runvault.model.table import Table
-from runvault.stores.tables import check_values, read_table, write_table
+from runvault.stores.tables import check_values, known, read_table, reading, write_table
 from runvault.stores.tables.writing import ROW_GROUP
 
 
@@ -334,3 +335,62 @@ def test_numbers_that_are_missing_are_refused() -> None:
 def test_what_a_reader_would_refuse_is_not_written(values: Any, zone: str | None) -> None:
     with pytest.raises(FormatError, match="column 'odd' cannot be written"):
         write_table(Table({"odd": values}, {"odd": zone} if zone else {}))
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the columns that are decoded, in a process that has read nothing yet."""
+    monkeypatch.setattr(known, "_known", OrderedDict())
+    names: list[str] = []
+    decode = reading._decoded
+
+    def watched(file: pq.ParquetFile, groups: Any, wanted: Any) -> Any:
+        names.extend(wanted)
+        return decode(file, groups, wanted)
+
+    monkeypatch.setattr(reading, "_decoded", watched)
+    return names
+
+
+def test_columns_that_tables_have_alike_are_decoded_once(decoded: list[str]) -> None:
+    for factor in range(50):
+        table = changed(statistics(), value=np.sqrt(np.arange(28.0)) * factor)
+        assert_equal(read_table(write_table(table), "stats"), table)
+    assert sorted(decoded) == sorted([*statistics().columns, *["value"] * 49])
+
+
+def test_equal_bytes_are_other_values_where_the_footer_says_so(decoded: list[str]) -> None:
+    """Zeros are text, floats, integers, times of two zones: by their pages alone nobody could tell."""
+    numbers = np.zeros(5, np.int64)
+    tables = [
+        Table({"a": numbers, "b": numbers.view(np.float64)}),
+        Table({"a": numbers.view("datetime64[ns]"), "b": numbers}, {"a": "Europe/Berlin"}),
+        Table({"a": numbers.view("datetime64[ns]"), "b": numbers}, {"a": "Asia/Tokyo"}),
+        Table({"a": numbers.view("datetime64[us]"), "b": numbers.view(np.uint64)}),
+        Table({"b": numbers, "a": numbers.view(np.float64)}),
+    ]
+    for table in (*tables, *tables):
+        assert_equal(read_table(write_table(table), "other"), table)
+
+
+def test_a_column_that_is_known_is_of_no_other_length(decoded: list[str]) -> None:
+    one, other = (write_table(Table({"a": np.zeros(n), "b": np.ones(n)})) for n in (5, 6))
+    assert [read_table(data, "other").n_rows for data in (one, other, one, other)] == [5, 6, 5, 6]
+    assert len(decoded) == 4
+
+
+def test_what_is_known_cannot_be_changed(decoded: list[str]) -> None:
+    data = write_table(statistics())
+    for values in read_table(data, "stats").columns.values():
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = values[1]
+
+
+def test_neither_large_columns_nor_more_than_some_are_kept(decoded: list[str]) -> None:
+    read_table(write_table(Table({"noise": np.random.default_rng(1).random(1000)})), "other")
+    read_table(write_table(Table({"alike": np.zeros(100_000)})), "other")
+    read_table(write_table(Table({"words": np.array(["x" * 4096] * 5, object)})), "other")
+    assert not known._known
+    for number in range(known.MOST + 5):
+        read_table(write_table(Table({"a": np.array([number])})), "other")
+    assert len(known._known) == known.MOST

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runvault.errors import FormatError
-from runvault.model.table import Array, Table
+from runvault.model.table import Table
 from runvault.stores.tables.arrays import TIME_ZONE, to_numpy
 from runvault.stores.tables.checks import check_values
 from runvault.stores.tables.claims import Claims, read_claims
+from runvault.stores.tables.known import Column, keys_of, known, remember
 
 
 def read_table(
@@ -57,18 +58,40 @@ def read_table(
 def _read(data: bytes, claims: Claims, columns: Sequence[str] | None, column: int | None) -> Table:
     wanted = list(claims.columns if columns is None else columns)
     _refuse_missing(claims, wanted if column is None else [*wanted, "column"])
-    read = wanted if column is None or "column" in wanted else [*wanted, "column"]
+    if column is None:
+        return _as_table(_columns(data, claims, wanted))
+    read = wanted if "column" in wanted else [*wanted, "column"]
+    with _opened(data, claims.strings) as file:
+        found = _decoded(file, _groups_with(file, claims, column), read)
+    keep = found["column"].values == column
+    return _as_table({name: Column(found[name].values[keep], found[name].time_zone) for name in wanted})
+
+
+def _columns(data: bytes, claims: Claims, wanted: Sequence[str]) -> dict[str, Column]:
+    """Return whole columns; those that a table read before had too, byte for byte, are not decoded again."""
+    keys = keys_of(data, claims)
+    found = known(keys, wanted)
+    rest = [name for name in wanted if name not in found]
+    with _opened(data, [name for name in claims.strings if name in rest]) as file:
+        decoded = _decoded(file, range(file.metadata.num_row_groups), rest) if rest else {}
+    for name, column in decoded.items():
+        if len(column.values) != claims.rows:
+            raise FormatError(f"column {name!r} has {len(column.values)} rows, not {claims.rows}")
+    remember(keys, decoded)
+    return {name: found[name] if name in found else decoded[name] for name in wanted}
+
+
+def _opened(data: bytes, strings: Sequence[str]) -> pq.ParquetFile:
     # Words are stored once however often they occur, so that a short file cannot become gigabytes of text
-    file = pq.ParquetFile(
-        pa.BufferReader(data), page_checksum_verification=True, read_dictionary=list(claims.strings), pre_buffer=False
+    return pq.ParquetFile(
+        pa.BufferReader(data), page_checksum_verification=True, read_dictionary=list(strings), pre_buffer=False
     )
-    with file:
-        groups = range(file.metadata.num_row_groups) if column is None else _groups_with(file, claims, column)
-        arrow = file.read_row_groups(list(groups), columns=read, use_threads=False)
-    table = _to_table(arrow, read)
-    if column is not None:
-        table = _rows(table, table.columns["column"] == column)
-    return Table({name: table.columns[name] for name in wanted}, table.time_zones)
+
+
+def _decoded(file: pq.ParquetFile, groups: Iterable[int], names: Sequence[str]) -> dict[str, Column]:
+    arrow = file.read_row_groups(list(groups), columns=list(names), use_threads=False)
+    schema = arrow.schema
+    return {name: Column(to_numpy(arrow.column(name)), _time_zone(schema.field(name).type)) for name in names}
 
 
 def _refuse_missing(claims: Claims, wanted: Sequence[str]) -> None:
@@ -88,17 +111,16 @@ def _groups_with(file: pq.ParquetFile, claims: Claims, column: int) -> list[int]
     ]
 
 
-def _to_table(arrow: pa.Table, names: Sequence[str]) -> Table:
-    fields = {name: arrow.schema.field(name) for name in names}
-    zones = {name: f.type.tz for name, f in fields.items() if pa.types.is_timestamp(f.type) and f.type.tz}
-    for zone in zones.values():
-        if not TIME_ZONE.fullmatch(zone):
-            raise FormatError(f"no time zone: {zone[:50]!r}")
-    return Table({name: to_numpy(arrow.column(name)) for name in names}, zones)
+def _time_zone(kind: pa.DataType) -> str | None:
+    zone: str | None = kind.tz if pa.types.is_timestamp(kind) else None
+    if zone and not TIME_ZONE.fullmatch(zone):
+        raise FormatError(f"no time zone: {zone[:50]!r}")
+    return zone or None
 
 
-def _rows(table: Table, keep: Array) -> Table:
-    return Table({name: values[keep] for name, values in table.columns.items()}, table.time_zones)
+def _as_table(columns: Mapping[str, Column]) -> Table:
+    zones = {name: column.time_zone for name, column in columns.items() if column.time_zone}
+    return Table({name: column.values for name, column in columns.items()}, zones)
 
 
 def _first_line(error: Exception) -> str:
