@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -15,13 +15,14 @@ from runvault.archive.compose import ANNOTATIONS, MANIFEST, STATS
 from runvault.archive.curves import portfolio_tables
 from runvault.archive.gate import SWITCH, check_switch
 from runvault.errors import FormatError, IntegrityError, RunvaultError
+from runvault.integrity.apart import MANY, Apart
 from runvault.integrity.contents import Contents
 from runvault.integrity.findings import Report
 from runvault.integrity.ground import REPAIR, check_catalog, check_git, check_refs
 from runvault.integrity.recompute import Recomputation
 from runvault.integrity.repair import Object, Remotes, repair
 from runvault.integrity.signatures import check_signatures
-from runvault.integrity.statistics import MANY, Problem, Told, checked_apart, problems_of
+from runvault.integrity.statistics import problems_of
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
@@ -93,7 +94,7 @@ class _Verification:
         self.unwell: dict[Object, None] = {}  # objects of which a copy is missing or damaged
         self.absent: dict[str, list[tuple[str, str]]] = defaultdict(list)  # objects that are nowhere here, and whose
         self.processes = contextlib.ExitStack()
-        self.apart: Iterator[Problem] | None = None  # where other processes check the statistics
+        self.apart: Apart | None = None  # where other processes check the statistics
 
     @property
     def is_unwell(self) -> bool:
@@ -119,7 +120,7 @@ class _Verification:
             self.git_damage += check_git(self.stores, tip, self.report, self.told)
             if not self.git_damage and not self.told:  # a fresh one would know less than the one that is there
                 self.catalog_damaged = check_catalog(self.stores, tip, self.report)
-        for problem in self.apart or ():
+        for problem in self.apart.problems() if self.apart is not None else ():
             self.report.found(*problem)
         return self.report
 
@@ -149,7 +150,9 @@ class _Verification:
             check_switch(content)
 
     def _check_runs(self, source: SoundReader, runs: Mapping[str, Mapping[str, str]]) -> None:
-        self.apart = self._statistics_apart(runs)
+        many = sum(STATS in files for files in runs.values()) >= MANY
+        if many and self.recomputation is None:  # that one needs to know here whether they can be read
+            self.apart = self.processes.enter_context(Apart())
         folders = sorted(runs)
         blobs = [blob for folder in folders for blob in runs[folder].values()]
         contents = Contents(source.read_blobs(blobs), Counter(blobs))
@@ -163,16 +166,6 @@ class _Verification:
                     files[name] = content
                     self.report.checked["files"] += 1
             self._check_run(folder, files, runs[folder])
-
-    def _statistics_apart(self, runs: Mapping[str, Mapping[str, str]]) -> Iterator[Problem] | None:
-        told = [
-            Told(folder, files[STATS], files.get(MANIFEST, ""))
-            for folder, files in sorted(runs.items())
-            if STATS in files and RunId.from_path(folder) is not None
-        ]
-        if len(told) < MANY or self.recomputation is not None:  # that one needs them here
-            return None
-        return self.processes.enter_context(checked_apart(self.stores.repository, told))
 
     def _lost(self, path: str, blob: str, problem: str = "its Git object is missing or damaged") -> None:
         """Report a Git object that is not there, by the run and the file that it was."""
@@ -213,9 +206,11 @@ class _Verification:
             if STATS not in blobs:
                 self.report.found(folder, STATS, f"{STATS} is missing")
             return False
+        metrics = manifest.metrics if manifest is not None else None
         if self.apart is not None:
+            self.apart.check(folder, files[STATS], metrics)
             return False
-        problems = list(problems_of(folder, files[STATS], manifest.metrics if manifest is not None else None))
+        problems = list(problems_of(folder, files[STATS], metrics))
         for problem in problems:
             self.report.found(*problem)
         return not any(problem.file == STATS for problem in problems)

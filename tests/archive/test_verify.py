@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from machine import git
 from results import make_result
 
 import runvault as rv
+from runvault.integrity.apart import Apart
 
 
 def object_of(repo: Path, run: rv.Run, name: str) -> Path:
@@ -115,8 +118,9 @@ def test_a_branch_that_is_no_archive_is_neither_read_nor_written(repo: Path) -> 
         rv.init(repo, branch="main")
 
 
+@pytest.mark.parametrize("together", [1, 4, 64])
 def test_statistics_that_other_processes_check_are_judged_alike(
-    vault: rv.Vault, repo: Path, monkeypatch: pytest.MonkeyPatch
+    vault: rv.Vault, repo: Path, monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
     for n in range(6):
         vault.save(make_result(0.1 * (n + 1)), strategy=f"s{n}")
@@ -134,7 +138,14 @@ def test_statistics_that_other_processes_check_are_judged_alike(
 
     here = vault.verify().findings
     monkeypatch.setattr("runvault.integrity.verify.MANY", 1)
-    assert sorted(vault.verify().findings, key=str) == sorted(here, key=str)
+    monkeypatch.setattr("runvault.integrity.apart._TOGETHER", together)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    apart = vault.verify().findings
+    assert sorted(apart, key=str) == sorted(here, key=str)
+    judged = ("stats.parquet: ", "metric ")
+    told = [finding for finding in here if any(word in finding.problem for word in judged)]
+    assert {finding.run for finding in told} == {runs[0].id, runs[1].id}
+    assert [finding for finding in apart if finding in told] == told
     named = {(finding.run, finding.file) for finding in here}
     expected = ["stats.parquet", "manifest.json", "stats.parquet", "manifest.json", "stats.parquet"]
     assert named == {(run.id, file) for run, file in zip(runs, expected, strict=False)}
@@ -151,3 +162,25 @@ def test_a_process_that_cannot_check_statistics_is_an_error(
     monkeypatch.setattr("runvault.integrity.verify.MANY", 1)
     with pytest.raises(rv.RunvaultError, match="ended with 7: no module"):
         vault.verify()
+
+
+def test_a_process_that_checks_statistics_imports_little() -> None:
+    code = "import sys, runvault.integrity.statistics; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"pydantic", "pygit2", "pandas", "subprocess"} & set(loaded)
+
+
+def test_a_process_that_ends_in_the_middle_does_not_hold_up_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nhead -c 100 >/dev/null\necho enough >&2\nexit 9\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    monkeypatch.setattr("runvault.integrity.apart._TOGETHER", 1)
+    monkeypatch.setattr("runvault.integrity.apart._WAITING", 1)
+    with Apart() as apart:
+        for number in range(500):
+            apart.check(f"runs/{number}", bytes(4096), {"sharpe_ratio": 1.0})
+        with pytest.raises(rv.RunvaultError, match="ended with 9: enough"):
+            list(apart.problems())
