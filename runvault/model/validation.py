@@ -7,11 +7,12 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, Field, ValidationError
 
 from runvault.model.paths import join
-from runvault.model.times import INSTANT, parse_instant
+from runvault.model.times import INSTANT, is_instant, parse_instant
 
 
 def _check_instant(text: str) -> str:
-    parse_instant(text)
+    if not is_instant(text):
+        parse_instant(text)  # knows the reason
     return text
 
 
