@@ -25,7 +25,7 @@ MAX_FILES = 64
 class Sound:
     """A run's folder that may be let in: its manifest and annotations, read."""
 
-    manifest: Mapping[str, Json]
+    manifest: Manifest
     annotations: Annotations
 
 
@@ -52,13 +52,12 @@ def check_run_folder(run: RunId, files: Mapping[str, bytes]) -> Sound:
     manifest = Manifest.from_bytes(_required(files, MANIFEST), MANIFEST)
     check_address(manifest, run)
     annotations = Annotations.from_bytes(files[ANNOTATIONS], ANNOTATIONS) if ANNOTATIONS in files else Annotations()
-    members = manifest.to_dict()
-    for name, entry in members["artifacts"].items():
+    for name, entry in manifest.artifacts.items():
         check_pointer(files, name, entry)
-    for name in unknown_files(files, members["artifacts"]):
+    for name in unknown_files(files, manifest.artifacts):
         raise FormatError(f"the manifest does not know the file {name!a}")
     _check_stats(_required(files, STATS))
-    return Sound(members, annotations)
+    return Sound(manifest, annotations)
 
 
 def check_pointer(files: Mapping[str, bytes], name: str, entry: Mapping[str, Json]) -> None:

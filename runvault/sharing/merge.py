@@ -332,13 +332,13 @@ def _manifest_id(files: dict[str, Entry]) -> str | None:
     return files[MANIFEST].object_id if MANIFEST in files else None
 
 
-def _digest(version: Version) -> Json:
-    return version.sound.manifest["results_digest"]
+def _digest(version: Version) -> str:
+    return version.sound.manifest.results_digest
 
 
 def _rank(version: Version) -> tuple[str, str, str]:
     manifest = version.sound.manifest
-    return manifest["created_at"], manifest["results_digest"] or "", version.files[MANIFEST].object_id
+    return manifest.created_at, manifest.results_digest, version.files[MANIFEST].object_id
 
 
 def _is_greater(theirs: Entry, ours: Entry | None) -> bool:
