@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from team import place, save, tree_of
 
 import runvault as rv
 from runvault.errors import RunvaultError
+from runvault.stores.git.merging import Sides
 
 
 @pytest.fixture
@@ -37,6 +39,24 @@ def test_disjoint_runs_give_the_tree_of_a_plain_git_merge(vault: rv.Vault, tmp_p
     assert tree_of(vault) == git(tmp_path / "plain", "rev-parse", "HEAD^{tree}").strip()
     assert len(git(place(vault), "rev-list", "--parents", "-1", "runvault").split()) == 3
     assert "Kind: merge" in git(place(vault), "log", "-1", "--format=%B", "runvault")
+
+
+def test_pointers_that_runs_share_are_read_once(vault: rv.Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(vault, fast=1)
+    other = branch_off(vault, "other")
+    for fast in range(2, 8):
+        save(other, fast=fast)
+    reads: Counter[str] = Counter()
+    read = Sides._read
+
+    def counted(sides: Sides, name: str) -> bytes:
+        reads[name] += 1
+        return read(sides, name)
+
+    monkeypatch.setattr(Sides, "_read", counted)
+    assert vault.merge("other").runs_added == 6
+    assert set(reads.values()) == {1}
+    assert len(reads) < 6 * (3 + len(other.list()[0].artifacts))
 
 
 def test_the_same_run_with_other_results_keeps_both_in_history_and_reports_drift(vault: rv.Vault) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -70,6 +71,7 @@ def pointer_bytes(name: str, stored: Stored) -> bytes:
     return str(dumps_yaml({"outs": [members]})).encode()
 
 
+@lru_cache(1024)  # the runs of a sweep share most of their pointers
 def parse_pointer(data: bytes, expected_name: str, *, folder: bool = False) -> Pointer:
     """Read a pointer file that should stand for `expected_name`; anything but that and one object is refused.
 

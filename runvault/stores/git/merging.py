@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import pygit2
-from pygit2.enums import FileMode
+from pygit2.enums import FileMode, ObjectType
 
+from runvault.errors import FormatError
 from runvault.stores.git.objects import open_repository, translated
 from runvault.stores.git.repository import Repository
 
@@ -16,6 +18,9 @@ from runvault.stores.git.repository import Repository
 _DEPTHS = {"runs": 3, "data": 3, ".dvc": 2}
 
 _MANIFESTS = ":(glob)runs/*/*/manifest.json"
+# The runs of a sweep share most of their pointers
+_SMALL_BYTES, _SMALL = 4096, 1024
+
 _PLAIN = ("-c", "log.showSignature=false", "-c", "log.follow=false")
 
 
@@ -76,6 +81,9 @@ class Sides:
     def __init__(self, repository: Repository, ours: str, theirs: str) -> None:
         self._repository = repository
         self._handle = open_repository(repository.common_dir)
+        self._objects = self._handle.odb
+        self._size = lru_cache(_SMALL)(self._size_of)
+        self._read_small = lru_cache(_SMALL)(self._read)
         self.ours = ours
         self.theirs = theirs
         asked = repository.git("merge-base", "--all", "--end-of-options", ours, theirs, ok=(0, 1))
@@ -97,13 +105,22 @@ class Sides:
 
     def size(self, entry: Entry) -> int:
         """Return the length of a file, without reading it."""
-        with translated("cannot read a file of the archive"):
-            return int(self._handle.odb.read_header(entry.object_id)[1])
+        return self._size(entry.object_id)
 
     def read(self, entry: Entry) -> bytes:
         """Return the content of a file."""
+        return (self._read_small if self.size(entry) <= _SMALL_BYTES else self._read)(entry.object_id)
+
+    def _size_of(self, name: str) -> int:
         with translated("cannot read a file of the archive"):
-            return bytes(self._handle[entry.object_id].peel(pygit2.Blob).data)
+            return int(self._objects.read_header(name)[1])
+
+    def _read(self, name: str) -> bytes:
+        with translated("cannot read a file of the archive"):
+            kind, content = self._objects.read(name)
+        if kind != ObjectType.BLOB:
+            raise FormatError(f"{name} is no file")
+        return bytes(content)
 
     def entry_at(self, commit: str, path: str) -> Entry | None:
         """Return what a commit has at `path`."""
