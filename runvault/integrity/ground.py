@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from runvault.archive.gate import Gate
@@ -10,7 +11,7 @@ from runvault.errors import RunvaultError
 from runvault.stores.catalog.compare import catalog_problem
 from runvault.stores.git.damage import Damage
 from runvault.stores.git.refs import PACKED, ref_damage
-from runvault.stores.git.soundness import file_damage, history_damage
+from runvault.stores.git.soundness import file_damage, history_walk
 
 if TYPE_CHECKING:
     from runvault.archive.stores import Stores
@@ -32,21 +33,23 @@ def check_refs(stores: Stores, report: Report) -> list[Damage]:
     return found
 
 
-def check_git(stores: Stores, tip: str, report: Report, told: Collection[str]) -> list[Damage]:
+def history_of(stores: Stores, tip: str) -> AbstractContextManager[Callable[[], list[Damage]]]:
+    """Let git walk through the history of the archive's tip, and of the code that its runs name."""
+    code = stores.repository.git("for-each-ref", "--format=%(objectname)", CODE, ok=(0, 1, 128)).stdout.decode("ascii")
+    return history_walk(stores.repository, [tip, *dict.fromkeys(code.split())])
+
+
+def check_git(
+    stores: Stores, history: Callable[[], list[Damage]], report: Report, told: Collection[str]
+) -> list[Damage]:
     """Report damaged files and missing objects, but those objects that were `told` already; return all of them."""
     files = list(file_damage(stores.repository))
     known = {damage.object for damage in files}
-    history = [each for each in history_damage(stores.repository, _tips(stores, tip)) if each.object not in known]
-    for damage in (*files, *history):
+    behind = [each for each in history() if each.object not in known]
+    for damage in (*files, *behind):
         if damage.object is None or damage.object not in told:
             report.found("", damage.path, damage.problem, REPAIR)
-    return files + history
-
-
-def _tips(stores: Stores, tip: str) -> list[str]:
-    """Return the archive's tip and the code that its runs name."""
-    code = stores.repository.git("for-each-ref", "--format=%(objectname)", CODE, ok=(0, 1, 128)).stdout.decode("ascii")
-    return [tip, *dict.fromkeys(code.split())]
+    return files + behind
 
 
 def check_catalog(stores: Stores, tip: str, report: Report) -> bool:

@@ -18,7 +18,7 @@ from runvault.errors import FormatError, IntegrityError, RunvaultError
 from runvault.integrity.apart import MANY, Apart
 from runvault.integrity.contents import Contents
 from runvault.integrity.findings import Report
-from runvault.integrity.ground import REPAIR, check_catalog, check_git, check_refs
+from runvault.integrity.ground import REPAIR, check_catalog, check_git, check_refs, history_of
 from runvault.integrity.recompute import Recomputation
 from runvault.integrity.repair import Object, Remotes, repair
 from runvault.integrity.signatures import check_signatures
@@ -95,6 +95,7 @@ class _Verification:
         self.absent: dict[str, list[tuple[str, str]]] = defaultdict(list)  # objects that are nowhere here, and whose
         self.processes = contextlib.ExitStack()
         self.apart: Apart | None = None  # where other processes check the statistics
+        self.history: Callable[[], list[Damage]] | None = None  # what git finds behind the tip, meanwhile
 
     @property
     def is_unwell(self) -> bool:
@@ -116,8 +117,8 @@ class _Verification:
             self.recomputation.run()
         if self.checks.signatures:
             check_signatures(self.stores, folders, self.report)
-        if folders is None:
-            self.git_damage += check_git(self.stores, tip, self.report, self.told)
+        if self.history is not None:
+            self.git_damage += check_git(self.stores, self.history, self.report, self.told)
             if not self.git_damage and not self.told:  # a fresh one would know less than the one that is there
                 self.catalog_damaged = check_catalog(self.stores, tip, self.report)
         for problem in self.apart.problems() if self.apart is not None else ():
@@ -139,6 +140,8 @@ class _Verification:
             elif parts[0] == "data" and wanted is None:
                 inputs[path] = blob
         self._check_switch(source, dict(listed).get(SWITCH), whole=not damaged)
+        if wanted is None:
+            self.history = self.processes.enter_context(history_of(self.stores, tip))
         self._check_runs(source, runs)
         self._check_inputs(source, inputs)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from machine import git
@@ -13,6 +16,7 @@ from results import make_result
 
 import runvault as rv
 from runvault.integrity.apart import Apart
+from runvault.stores.git import programs
 
 
 def object_of(repo: Path, run: rv.Run, name: str) -> Path:
@@ -184,3 +188,25 @@ def test_a_process_that_ends_in_the_middle_does_not_hold_up_the_others(
             apart.check(f"runs/{number}", bytes(4096), {"sharpe_ratio": 1.0})
         with pytest.raises(rv.RunvaultError, match="ended with 9: enough"):
             list(apart.problems())
+
+
+def test_git_walks_through_history_meanwhile_and_ends_with_us(vault: rv.Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault.save(make_result(), strategy="s")
+    walks: list[subprocess.Popen[bytes]] = []
+    start = programs.start_git
+
+    @contextmanager
+    def watched(*args: Any, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+        with start(*args, **options) as process:
+            walks.append(process)
+            yield process
+
+    def interrupted(*_: Any) -> None:
+        assert len(walks) == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runvault.stores.git.soundness.start_git", watched)
+    monkeypatch.setattr("runvault.integrity.verify._Verification._check_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        vault.verify()
+    assert [walk.returncode is not None for walk in walks] == [True]

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runvault.errors import RunvaultError
 from runvault.model.records import MAX_FILE_BYTES
 from runvault.stores.git.damage import Damage, path_of
+from runvault.stores.git.programs import git_failure, start_git
 from runvault.stores.git.reading import Reader
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.sounding import named, sound_objects
@@ -88,17 +89,37 @@ def is_own_pack(pack: Path) -> bool:
     return not pack.with_suffix(".idx").exists() or pack.stem == f"pack-{_end_of(pack, HASH_SIZE).hex()}"
 
 
-def history_damage(repository: Repository, tips: Iterable[str]) -> Iterator[Damage]:
-    """Yield what ``git fsck`` finds behind `tips`: objects that are missing, or not as Git would have them."""
+def history_damage(repository: Repository, tips: Iterable[str]) -> list[Damage]:
+    """Return what ``git fsck`` finds behind `tips`: objects that are missing, or not as Git would have them."""
+    with history_walk(repository, tips) as found:
+        return found()
+
+
+@contextmanager
+def history_walk(repository: Repository, tips: Iterable[str]) -> Iterator[Callable[[], list[Damage]]]:
+    """Let ``git fsck`` walk while other things are looked at; what is given waits for it, as `history_damage` does."""
+    tips = list(tips)
     args = ["fsck", "--full", "--no-dangling", "--no-progress", "--no-reflogs", *tips]
-    done = repository.git(*args, ok=range(256))
-    said = done.stdout.decode("utf-8", "replace") + done.stderr.decode("utf-8", "replace")
+    place = [f"--git-dir={repository.common_dir}", "--no-replace-objects"]
+    with start_git([*place, *args], cwd=repository.common_dir, answers=True) as process:
+
+        def found() -> list[Damage]:
+            out, err = process.communicate()
+            if process.returncode < 0:
+                raise git_failure(args, process.returncode, err)
+            said = out.decode("utf-8", "replace") + err.decode("utf-8", "replace")
+            return list(_told_damage(repository, tips, said, failed=bool(process.returncode)))
+
+        yield found
+
+
+def _told_damage(repository: Repository, tips: list[str], said: str, *, failed: bool) -> Iterator[Damage]:
     missing = dict.fromkeys(_MISSING.findall(said))
     yield from (Damage(path_of(name), "the object is missing", name) for name in missing)
     faults = dict(_FAULT.findall(said))
     ours = _reachable(repository, tips) if faults else set()  # the user's own history may have been odd for ever
     yield from (Damage(path_of(name), f"git fsck: {problem}", name) for name, problem in faults.items() if name in ours)
-    if done.returncode and not missing and not faults:
+    if failed and not missing and not faults:
         yield from _unnamed(said)
 
 
