@@ -394,3 +394,19 @@ def test_neither_large_columns_nor_more_than_some_are_kept(decoded: list[str]) -
     for number in range(known.MOST + 5):
         read_table(write_table(Table({"a": np.array([number])})), "other")
     assert len(known._known) == known.MOST
+
+
+def test_files_that_end_alike_are_read_by_one_footer(decoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    reading._metadata.cache_clear()
+    read = []
+    original = pq.read_metadata
+
+    def counted(where: Any) -> pq.FileMetaData:
+        read.append(where)
+        return original(where)
+
+    monkeypatch.setattr(reading.pq, "read_metadata", counted)
+    tables = [Table({"a": np.array([0.1 + n, 0.7]), "b": np.array([n, 1])}) for n in range(9)]
+    for table in (*tables, Table({"a": np.array([1.0, 2.0, 3.0]), "b": np.array([1, 2, 3])})):
+        assert_equal(read_table(write_table(table), "other"), table)
+    assert len(read) < len(tables)

@@ -72,25 +72,25 @@ def read_claims(data: bytes) -> Claims:
         No Parquet file, or one with nested columns, encryption, other codecs than zstd, pages without a checksum,
         pages outside the file, or more than `allowed_bytes`.
     """
-    start = _footer_start(data)
-    footer = data[start:]
-    read = _claims if len(footer) <= SMALL_BYTES else _claims.__wrapped__
+    end = end_of(data)
+    read = _claims if len(end) <= SMALL_BYTES else _claims.__wrapped__
     try:
-        claims = read(footer, len(data))
-        _refuse_pages(data, start, claims.chunks)
+        claims = read(end, len(data))
+        _refuse_pages(data, len(data) - len(end), claims.chunks)
     except (LookupError, TypeError, AttributeError) as error:
         raise FormatError("its footer is garbled") from error
     return claims
 
 
-def _footer_start(data: bytes) -> int:
+def end_of(data: bytes) -> bytes:
+    """Return the end of a file, which begins with the footer; FormatError where it has none."""
     if len(data) < 12 or data[:4] != MAGIC or data[-4:] != MAGIC:
         raise FormatError("no whole Parquet file")
     size = int.from_bytes(data[-8:-4], "little")
     start = len(data) - 8 - size
     if start < 4 or size > MAX_FOOTER_BYTES:
         raise FormatError("its footer does not fit")
-    return start
+    return data[start:]
 
 
 @lru_cache(_FOOTERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ from runvault.errors import FormatError
 from runvault.model.table import Table
 from runvault.stores.tables.arrays import TIME_ZONE, to_numpy
 from runvault.stores.tables.checks import check_values
-from runvault.stores.tables.claims import Claims, read_claims
+from runvault.stores.tables.claims import MAGIC, SMALL_BYTES, Claims, end_of, read_claims
 from runvault.stores.tables.known import Column, keys_of, known, remember
 
 
@@ -82,10 +83,21 @@ def _columns(data: bytes, claims: Claims, wanted: Sequence[str]) -> dict[str, Co
 
 
 def _opened(data: bytes, strings: Sequence[str]) -> pq.ParquetFile:
+    end = end_of(data)
     # Words are stored once however often they occur, so that a short file cannot become gigabytes of text
     return pq.ParquetFile(
-        pa.BufferReader(data), page_checksum_verification=True, read_dictionary=list(strings), pre_buffer=False
+        pa.BufferReader(data),
+        metadata=_metadata(end) if len(end) <= SMALL_BYTES else None,
+        page_checksum_verification=True,
+        read_dictionary=list(strings),
+        pre_buffer=False,
     )
+
+
+@lru_cache(256)
+def _metadata(end: bytes) -> pq.FileMetaData:
+    """Return what pyarrow reads of the end of a file, the footer; where all the rest lies is nothing of it."""
+    return pq.read_metadata(pa.BufferReader(MAGIC + end))
 
 
 def _decoded(file: pq.ParquetFile, groups: Iterable[int], names: Sequence[str]) -> dict[str, Column]:
