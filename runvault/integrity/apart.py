@@ -26,8 +26,9 @@ from runvault.model.metrics import Number
 
 MANY = 1_000  # runs; a process of its own is worth its start from there on
 MOST_PROCESSES = 4
-_TOGETHER = 64  # runs that are handed over at once
-_WAITING = 256  # such parcels, of some 200 KB each, before whoever looks waits as well
+_TOGETHER = 64  # runs that are handed over at once, or as many as have so many bytes: a file may have 4 MB
+_TOGETHER_BYTES = 256 << 10
+_WAITING = 64  # such parcels, of some 200 KB each, before whoever looks waits as well
 
 _HOME = Path(__file__).resolve().parents[2]
 
@@ -48,6 +49,7 @@ class Apart:
 
     def __init__(self) -> None:
         self._runs: list[_Told] = []
+        self._bytes = 0
         self._parcels = 0
         self._workers: list[_Worker] = []
         self._stack = contextlib.ExitStack()
@@ -64,7 +66,8 @@ class Apart:
     def check(self, folder: str, statistics: bytes, metrics: Mapping[str, Number] | None) -> None:
         """Have the statistics of a run checked, against its `metrics` where there are any."""
         self._runs.append(_Told(folder, statistics, metrics))
-        if len(self._runs) == _TOGETHER:
+        self._bytes += len(statistics)
+        if len(self._runs) >= _TOGETHER or self._bytes >= _TOGETHER_BYTES:
             self._send()
 
     def problems(self) -> Iterator[Problem]:
@@ -77,7 +80,7 @@ class Apart:
         if self._runs:
             least = min(self._workers, key=lambda worker: worker.parcels.qsize())
             least.parcels.put(_parcel(self._parcels, self._runs))
-            self._runs, self._parcels = [], self._parcels + 1
+            self._runs, self._bytes, self._parcels = [], 0, self._parcels + 1
 
 
 def _parcel(number: int, runs: list[_Told]) -> bytes:

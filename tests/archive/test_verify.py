@@ -15,6 +15,7 @@ from machine import git
 from results import make_result
 
 import runvault as rv
+from runvault.integrity import apart
 from runvault.integrity.apart import Apart
 from runvault.stores.git import programs
 
@@ -144,12 +145,12 @@ def test_statistics_that_other_processes_check_are_judged_alike(
     monkeypatch.setattr("runvault.integrity.verify.MANY", 1)
     monkeypatch.setattr("runvault.integrity.apart._TOGETHER", together)
     monkeypatch.setattr("os.cpu_count", lambda: 4)
-    apart = vault.verify().findings
-    assert sorted(apart, key=str) == sorted(here, key=str)
+    found = vault.verify().findings
+    assert sorted(found, key=str) == sorted(here, key=str)
     judged = ("stats.parquet: ", "metric ")
     told = [finding for finding in here if any(word in finding.problem for word in judged)]
     assert {finding.run for finding in told} == {runs[0].id, runs[1].id}
-    assert [finding for finding in apart if finding in told] == told
+    assert [finding for finding in found if finding in told] == told
     named = {(finding.run, finding.file) for finding in here}
     expected = ["stats.parquet", "manifest.json", "stats.parquet", "manifest.json", "stats.parquet"]
     assert named == {(run.id, file) for run, file in zip(runs, expected, strict=False)}
@@ -183,11 +184,11 @@ def test_a_process_that_ends_in_the_middle_does_not_hold_up_the_others(
     monkeypatch.setattr("sys.executable", str(program))
     monkeypatch.setattr("runvault.integrity.apart._TOGETHER", 1)
     monkeypatch.setattr("runvault.integrity.apart._WAITING", 1)
-    with Apart() as apart:
+    with Apart() as processes:
         for number in range(500):
-            apart.check(f"runs/{number}", bytes(4096), {"sharpe_ratio": 1.0})
+            processes.check(f"runs/{number}", bytes(4096), {"sharpe_ratio": 1.0})
         with pytest.raises(rv.RunvaultError, match="ended with 9: enough"):
-            list(apart.problems())
+            list(processes.problems())
 
 
 def test_git_walks_through_history_meanwhile_and_ends_with_us(vault: rv.Vault, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,3 +211,20 @@ def test_git_walks_through_history_meanwhile_and_ends_with_us(vault: rv.Vault, m
     with pytest.raises(KeyboardInterrupt):
         vault.verify()
     assert [walk.returncode is not None for walk in walks] == [True]
+
+
+def test_large_statistics_are_handed_over_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    make = apart._parcel
+
+    def measured(*args: Any) -> bytes:
+        parcel = make(*args)
+        sizes.append(len(parcel))
+        return parcel
+
+    monkeypatch.setattr(apart, "_parcel", measured)
+    with Apart() as processes:
+        for number in range(20):
+            processes.check(f"runs/{number}", bytes(4 << 20), None)
+        assert [problem.folder for problem in processes.problems()] == [f"runs/{number}" for number in range(20)]
+    assert max(sizes) < 5 << 20
