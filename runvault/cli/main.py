@@ -13,6 +13,7 @@ from runvault import __version__
 from runvault.cli import changing, keeping, reading, reviewing, running, saving, sharing
 from runvault.cli.common import Context
 from runvault.errors import ConfigError, FormatError, IntegrityError, RunvaultError
+from runvault.execution.ending import end_quickly
 from runvault.views.inert import inert
 
 INTERRUPTED = 130
@@ -56,6 +57,7 @@ def main(args: list[str] | None = None) -> None:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
             signal.signal(number, _end)
+    end_quickly()
     sys.exit(run(args))
 
 

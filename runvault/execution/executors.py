@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from runvault.errors import ConfigError
+from runvault.execution.ending import end_quickly
 from runvault.execution.grids import Combination
 from runvault.execution.workers import Answer, Job, forget, keep, work
 
@@ -122,6 +123,7 @@ def _start(job: Job) -> None:
     """Begin a worker process: Ctrl-C is the caller's affair, and without the caller there is nothing to do."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not inherited
     threading.Thread(target=_end_with_caller, daemon=True).start()
+    end_quickly()
     keep(job)
 
 
