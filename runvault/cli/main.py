@@ -13,7 +13,7 @@ from runvault import __version__
 from runvault.cli import changing, keeping, reading, reviewing, running, saving, sharing
 from runvault.cli.common import Context
 from runvault.errors import ConfigError, FormatError, IntegrityError, RunvaultError
-from runvault.execution.ending import end_quickly
+from runvault.execution.own_process import end_quickly
 from runvault.views.inert import inert
 
 INTERRUPTED = 130

@@ -23,8 +23,8 @@ from typing import Any, TypeAlias
 from runvault.errors import ReplayError, RunvaultError
 from runvault.execution.calls import Ran, arguments_of, as_result, bind, takes_setting
 from runvault.execution.code import imported_files
-from runvault.execution.ending import end_quickly
 from runvault.execution.entries import is_defined_in, load_entry
+from runvault.execution.own_process import end_quickly, import_engine
 from runvault.execution.parcels import write_parcel
 from runvault.execution.programs import filled, read_result, run_program
 from runvault.execution.recipe import COMMAND, SERIES
@@ -164,4 +164,5 @@ def _wait_for_end(pipe: int) -> None:
 if __name__ == "__main__":
     _end_with_caller()
     end_quickly()
+    import_engine()
     sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from runvault.errors import ConfigError
-from runvault.execution.ending import end_quickly
 from runvault.execution.grids import Combination
+from runvault.execution.own_process import end_quickly, import_engine
 from runvault.execution.workers import Answer, Job, forget, keep, work
 
 Kind: TypeAlias = Literal["serial", "processes", "dask"]
@@ -124,6 +124,7 @@ def _start(job: Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not inherited
     threading.Thread(target=_end_with_caller, daemon=True).start()
     end_quickly()
+    import_engine()
     keep(job)
 
 
