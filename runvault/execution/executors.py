@@ -22,21 +22,30 @@ Kind: TypeAlias = Literal["serial", "processes", "dask"]
 KINDS: tuple[Kind, ...] = ("serial", "processes", "dask")
 T = TypeVar("T")
 
-WAITING = 4  # calls a worker that are on their way, so that none waits for the next one
+WAITING = 4  # calls a worker that are on their way, so that none waits for the next one …
+AHEAD = 16  # … nor while a batch is archived, where the answers of so many can be held meanwhile
 
 
 @dataclass
 class Workers:
-    """An executor with a job: `window` calls at a time keep all its workers busy.
+    """An executor with a job: `window` calls at a time keep all its `count` workers busy.
 
-    `deaths` are what a call raises when the process that worked on it died.
+    `deaths` are what a call raises when the process that worked on it died; at most `near` calls were with workers
+    then, the first of those that raise it.
     """
 
     executor: Executor
     job: Job | str  # its key where the workers keep it
+    count: int
     window: int
+    near: int
     deaths: tuple[type[BaseException], ...] = (BrokenExecutor,)
     start: Callable[[], Executor] | None = None
+
+    def widen(self, fit: int) -> None:
+        """Let more calls be on their way, where the answers of `fit` can be held."""
+        if self.window > 1:  # else each is called when it is asked for
+            self.window = self.count * max(WAITING, min(AHEAD, fit // self.count))
 
     def submit(self, combinations: Sequence[Combination]) -> Future[Answer]:
         """Ask for combinations."""
@@ -61,7 +70,7 @@ def open_workers(job: Job, kind: str, count: int | None, address: str | None) ->
     if kind == "serial":
         with SerialExecutor() as executor:
             try:
-                yield Workers(executor, job, 1)
+                yield Workers(executor, job, 1, 1, 1)
             finally:
                 forget(job.key)
     elif kind == "processes":
@@ -107,7 +116,8 @@ def _processes(job: Job, count: int) -> Iterator[Workers]:
                 pool.submit(_nothing)
         return pool
 
-    workers = Workers(start(), job.key, WAITING * count, start=start)
+    near = 2 * count + 1  # a pool hands calls on in order: one to each worker, and as many and one more to a queue
+    workers = Workers(start(), job.key, count, WAITING * count, near, start=start)
     try:
         yield workers
     except BaseException:
@@ -192,7 +202,8 @@ def _dask(job: Job, count: int | None, address: str | None) -> Iterator[Workers]
         client.register_plugin(Keeper(job), name=job.key)
         stack.callback(client.unregister_worker_plugin, job.key)
         executor = stack.enter_context(client.get_executor(pure=False))
-        yield Workers(executor, job.key, WAITING * max(1, sum(client.nthreads().values())), (KilledWorker,))
+        count = max(1, sum(client.nthreads().values()))
+        yield Workers(executor, job.key, count, WAITING * count, AHEAD * count, (KilledWorker,))
 
 
 def _require_workers(client: Any, address: str | None) -> None:

@@ -50,6 +50,7 @@ from runvault.execution.series import cut_inputs, read_input, series_in
 from runvault.execution.workers import Answer, Job, array_types, as_arrays
 from runvault.model.canonical import config_hash, normalise, refuse_credentials
 from runvault.model.ids import RunId
+from runvault.model.table import Table
 from runvault.stores.git.snapshots import Snapshot
 
 Json: TypeAlias = Any
@@ -268,6 +269,7 @@ def _compute(plan: _Plan, todo: Sequence[Combination], archive: _Archive, watch:
             for answered in _answers(workers, chunks):
                 for chunk, answer in answered:
                     archive.take(chunk, answer)
+                workers.widen(BATCH_BYTES // max(1, archive.largest))
                 if archive.due:
                     archive.flush()
                 watch(archive.outcome)
@@ -284,8 +286,8 @@ Answered: TypeAlias = Sequence[tuple[Sequence[Combination], Answer]]
 def _answers(workers: Workers, chunks: Sequence[Sequence[Combination]]) -> Iterator[Answered]:
     """Yield what comes back, in any order; nothing now and then, so that what is there does not wait for long.
 
-    A process that dies takes with it all that is on its way. Nobody can say which of these it died of, so each is
-    tried again by itself.
+    A process that dies takes with it all that is on its way. Nobody can say which of the calls that were with workers
+    it died of, so each of these is tried again by itself.
     """
     waiting: dict[Future[Answer], Sequence[Combination]] = {}
     left = deque(chunks)
@@ -299,7 +301,7 @@ def _answers(workers: Workers, chunks: Sequence[Sequence[Combination]]) -> Itera
                 suspects.append(chunk)
         done, _ = wait(waiting, TICK_S, FIRST_COMPLETED)
         answered = []
-        for future in done:
+        for future in [each for each in waiting if each in done]:  # in the order in which they were asked for
             chunk = waiting.pop(future)
             try:
                 answered += _own_or_halves(chunk, future.result(), left)
@@ -308,7 +310,9 @@ def _answers(workers: Workers, chunks: Sequence[Sequence[Combination]]) -> Itera
         yield answered
         if suspects and not waiting:
             workers.renew()
-            yield from _one_by_one(workers, suspects)
+            near = max(workers.near, DEATHS)
+            left.extendleft(reversed(suspects[near:]))
+            yield from _one_by_one(workers, suspects[:near])
             suspects = []
 
 
@@ -362,6 +366,7 @@ class _Archive:
         self.results: list[tuple[Result, SaveRequest]] = []
         self.sweeps: list[tuple[Sweep, SaveRequest]] = []
         self.bytes = 0
+        self.largest = 0  # of an answer, in bytes
         self.since = time.monotonic()
 
     @property
@@ -386,10 +391,13 @@ class _Archive:
         if answer.sweep is not None:
             columns = [replace(each, warnings=(*each.warnings, *more)) for each in answer.sweep.columns]
             self.sweeps.append((replace(answer.sweep, columns=columns), save))
+            self.largest = max(self.largest, _size(answer.sweep.tables, answer.sweep.whole_dump))
         elif answer.result is not None:
             result = replace(answer.result, warnings=(*answer.result.warnings, *more))
             self.results.append((result, replace(save, params=self.plan.params_of(chunk[0]))))
-            self.bytes += _size(answer.result)
+            size = _size(answer.result.tables, None if answer.result.dump is None else answer.result.dump())
+            self.bytes += size
+            self.largest = max(self.largest, size)
 
     def flush(self) -> None:
         """Commit what is there; Ctrl-C waits until it is done."""
@@ -414,9 +422,8 @@ class _Archive:
         return replace(self.plan.save, recipe=self.recipe.to_dict(), duration_s=answer.duration_s)
 
 
-def _size(result: Result) -> int:
-    tables = sum(values.nbytes for table in result.tables.values() for values in table.columns.values())
-    return tables + (0 if result.dump is None else len(result.dump()))
+def _size(tables: Mapping[str, Table], dump: bytes | None) -> int:
+    return sum(values.nbytes for table in tables.values() for values in table.columns.values()) + len(dump or b"")
 
 
 @contextmanager
