@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = Any
 Command = TypeVar("Command", bound=Callable[..., Any])
+T = TypeVar("T")
 
 STYLES = {"table": "simple", "md": "github"}
 ROWS_AT_ONCE = 1_000
@@ -203,16 +204,27 @@ def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, Json]:
     Raises
     ------
     click.BadParameter
-        There is no ``=``, a name is given twice, or a value is ``nan`` or ``inf`` without quotes.
+        As `named_values`, and for a value that is ``nan`` or ``inf`` without quotes.
     """
-    values: dict[str, Json] = {}
+    return named_values(pairs, option, "value", parse_value)
+
+
+def named_values(pairs: Sequence[str], option: str, form: str, parse: Callable[[str, str], T]) -> dict[str, T]:
+    """Return ``name=form`` options as a mapping; `parse` gets a value's text and what to call it in an error.
+
+    Raises
+    ------
+    click.BadParameter
+        There is no ``=``, or a name is given twice.
+    """
+    values: dict[str, T] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise click.BadParameter(f"{pair!r} is not of the form name=value", param_hint=option)
+            raise click.BadParameter(f"{pair!r} is not of the form name={form}", param_hint=option)
         if name in values:
             raise click.BadParameter(f"{name!r} is given twice", param_hint=option)
-        values[name] = parse_value(text, f"{option} {name}")
+        values[name] = parse(text, f"{option} {name}")
     return values
 
 

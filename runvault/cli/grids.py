@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import click
 
-from runvault.cli.common import parse_json, parse_value
+from runvault.cli.common import named_values, parse_json, parse_value
 
 Json: TypeAlias = Any
 
@@ -27,17 +27,9 @@ def parse_grid(given: Sequence[str]) -> dict[str, list[Json]]:
     Raises
     ------
     click.BadParameter
-        There is no ``=``, a name is given twice, or a SPEC is none.
+        As `named_values`, and for a SPEC that is none.
     """
-    grid: dict[str, list[Json]] = {}
-    for text in given:
-        name, equals, spec = text.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{text!r} is not of the form name=SPEC", param_hint=OPTION)
-        if name in grid:
-            raise click.BadParameter(f"{name!r} is given twice", param_hint=OPTION)
-        grid[name] = parse_spec(spec, f"{OPTION} {name}")
-    return grid
+    return named_values(given, OPTION, "SPEC", parse_spec)
 
 
 def parse_spec(spec: str, option: str = OPTION) -> list[Json]:
