@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from machine import git
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """Let Ctrl-C end what tests start: what a shell runs in the background has it ignored, and its children too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
