@@ -47,17 +47,21 @@ class ArtifactWriter:
 
     def put(self, name: str, content: bytes) -> None:
         """Store `content` under `name`."""
+        self.put_all({name: content})
+
+    def put_all(self, contents: Mapping[str, bytes]) -> None:
+        """Store contents by name."""
         from runvault.stores.dvc import pointer_bytes
 
-        stored = self._objects.put(content)
-        suffix = name[name.rindex(".") :]
-        self.pointers[f"{name}.dvc"] = pointer_bytes(name, stored)
-        self.described[name] = {
-            "md5": stored.md5,
-            "sha256": stored.sha256,
-            "size": stored.size,
-            "media_type": MEDIA_TYPES[suffix],
-        }
+        for name, stored in zip(contents, self._objects.put_all(list(contents.values())), strict=True):
+            suffix = name[name.rindex(".") :]
+            self.pointers[f"{name}.dvc"] = pointer_bytes(name, stored)
+            self.described[name] = {
+                "md5": stored.md5,
+                "sha256": stored.sha256,
+                "size": stored.size,
+                "media_type": MEDIA_TYPES[suffix],
+            }
 
 
 def read_artifact(objects: ObjectStore, manifest: Mapping[str, Json], name: str) -> bytes:

@@ -62,7 +62,7 @@ def save_result(stores: Stores, result: Result, request: SaveRequest, provenance
     """
     save = _Save(stores, result, request, provenance, inputs_of(stores, request))
     commit = stores.update(save.plan)
-    save.settle()
+    stores.objects.settle(save.md5s)
     return save.outcome(commit or stores.require_tip())
 
 
@@ -91,12 +91,13 @@ def save_results(
     ConfigError
         A value has no canonical form; then nothing is archived.
     """
-    saves = [
-        _Save(stores, result, request, provenance, inputs or inputs_of(stores, request)) for result, request in results
-    ]
+    with stores.objects.batch():  # what several take as input is put and noted once
+        saves = [
+            _Save(stores, result, request, provenance, inputs or inputs_of(stores, request))
+            for result, request in results
+        ]
     commit = stores.update(_Together(saves, stores, provenance).plan) if saves else None
-    for save in saves:
-        save.settle()
+    stores.objects.settle(md5 for save in saves for md5 in save.md5s)
     commit = commit or stores.require_tip()
     return [save.outcome(commit) for save in saves]
 
@@ -160,9 +161,10 @@ class _Save:
         """Return what became of it, once `commit` holds it."""
         return SaveOutcome(str(self.address.id), commit, self.created, self.drift)
 
-    def settle(self) -> None:
-        """Say that what was put is named by a commit, or by none that is still to come."""
-        self.stores.objects.settle([*self.inputs.md5.values(), *self.kept.md5.values(), *self.artifacts.md5s])
+    @property
+    def md5s(self) -> list[str]:
+        """Return what was put, and is named by a commit now, or by none that is still to come."""
+        return [*self.inputs.md5.values(), *self.kept.md5.values(), *self.artifacts.md5s]
 
     def plan(self, tip: Tip) -> Edit | None:
         """Return the edit of a commit of this save alone."""
@@ -214,11 +216,10 @@ class _Save:
     def _store_artifacts(self) -> Mapping[str, bytes]:
         """Put the tables and the engine's dump into the DVC cache, once; return the pointers by file name."""
         if not self.artifacts.pointers:
-            with self.stores.objects.batch():
-                for name, table in self.result.tables.items():
-                    self.artifacts.put_table(name, table)
-                if self.result.dump is not None and self.request.pickles != "none":
-                    self.artifacts.put(PICKLE, self.result.dump())
+            contents = {name: write_table(table) for name, table in self.result.tables.items()}
+            if self.result.dump is not None and self.request.pickles != "none":
+                contents[PICKLE] = self.result.dump()
+            self.artifacts.put_all(contents)
         return self.artifacts.pointers
 
     def _drift_from(self, previous: Manifest, current: Manifest) -> Mapping[str, Json]:

@@ -200,6 +200,60 @@ assert all(store.has(name) for name in names)
     subprocess.run([sys.executable, "-c", limit, str(store.keep)], check=True)
 
 
+def test_a_large_batch_syncs_each_folder_once(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(batches, "sync_folder", synced.append)
+    with store.batch():
+        names = [store.put(bytes([i, i])).md5 for i in range(3 * batches.MAX_OPEN)]
+
+    assert all(store.has(name) for name in names)
+    folders = {path.parent for name in names for path in paths_of(store, name)}
+    assert folders <= set(synced)
+    assert len(synced) == len(set(synced))
+
+
+def test_what_is_put_again_and_again_is_noted_and_looked_at_once(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(DATA)
+    noted: list[set[str]] = []
+    read: list[Path] = []
+    note, read_bytes = store.pending.note, Path.read_bytes
+    monkeypatch.setattr(store.pending, "note", lambda md5s: noted.append(set(md5s)) or note(md5s))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or read_bytes(path))
+    with store.batch():
+        for number in range(3):
+            store.put_all([DATA, b"own", bytes([number])])
+
+    own = [store.put(bytes([number])).md5 for number in range(3)]
+    assert noted[:3] == [{MD5, store.put(b"own").md5, own[0]}, {own[1]}, {own[2]}]
+    assert [path.name for path in read].count(MD5[2:]) == len(paths_of(store, MD5))
+
+
+def test_what_a_full_disk_did_not_take_can_be_put_again_in_the_same_batch(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MAX_OPEN", 2)
+    sync = batches._sync_pending
+    with store.batch():
+        store.put(b"one")
+        monkeypatch.setattr(batches, "_sync_pending", no_space)
+        with pytest.raises(RunvaultError):
+            store.put(DATA)
+        monkeypatch.setattr(batches, "_sync_pending", sync)
+        store.put(DATA)
+
+    assert store.get(MD5) == DATA
+
+
+def no_space(_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def paths_of(store: ObjectStore, md5: str) -> list[Path]:
+    return [root / md5[:2] / md5[2:] for root in (store.cache, store.keep) if root is not None]
+
+
 def test_syncs_of_a_slow_disk_are_waited_for_together(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(_: int) -> None:
         time.sleep(0.05)

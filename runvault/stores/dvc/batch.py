@@ -1,13 +1,14 @@
 """Objects on their way to the disk: written at once, synced and named together.
 
-Syncing many files one after the other waits for as many journal commits; together they share a few.
+Syncing many files one after the other waits for as many journal commits; together they share a few. A folder that gets
+many names is synced once, at the end, and an object that is added again and again is looked at once.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -44,23 +45,31 @@ class Batch:
     folder_mode : int or None
         Mode of folders made below the first root, for a cache that a group shares.
     note : callable or None
-        Told of each object before anything looks whether it is there.
+        Told of objects, of each once, before anything looks whether they are there.
     """
 
     roots: tuple[Path, ...]
     folder_mode: int | None = None
-    note: Callable[[str], None] | None = None
+    note: Callable[[Collection[str]], None] | None = None
+    _noted: set[str] = field(default_factory=set)
+    _added: set[str] = field(default_factory=set)
     _pending: dict[str, _Pending] = field(default_factory=dict)
     _links: list[tuple[Path, Path]] = field(default_factory=list)
     _synced_anyway: list[Path] = field(default_factory=list)
     _folders: set[Path] = field(default_factory=set)
 
+    def expect(self, md5s: Iterable[str]) -> None:
+        """Note objects that are about to be added: together sooner than one by one."""
+        new = set(md5s) - self._noted
+        if self.note is not None and new:
+            self.note(new)
+        self._noted |= new
+
     def add(self, md5: str, write: Callable[[BinaryIO], object], is_good: Callable[[Path], bool]) -> None:
         """Put one object into every root that lacks it or holds it damaged."""
-        if md5 in self._pending:
+        if md5 in self._added:
             return
-        if self.note is not None:
-            self.note(md5)
+        self.expect([md5])
         paths = [object_path(root, md5) for root in self.roots]
         good = [path for path in paths if path.exists() and is_good(path)]
         if good:
@@ -70,8 +79,9 @@ class Batch:
             self._pending[md5] = self._write(paths[0], write)
         source = good[0] if good else paths[0]
         self._links += [(source, path) for path in paths if path not in good and path != source]
+        self._added.add(md5)
         if len(self._pending) >= MAX_OPEN:
-            self.finish()
+            self._name()
 
     def _write(self, target: Path, write: Callable[[BinaryIO], object]) -> _Pending:
         temporary = temporary_beside(target)
@@ -99,17 +109,28 @@ class Batch:
     def finish(self) -> None:
         """Sync, rename and link everything added so far, then sync the folders."""
         try:
-            _in_parallel(_sync_pending, self._pending.values())
-            _in_parallel(_sync_path, self._synced_anyway)
-            for pending in self._pending.values():
-                pending.file.close()
-                take_name(pending.temporary, pending.target)
-                self._folders.add(pending.target.parent)
-            for source, target in self._links:
-                self._link(source, target)
+            self._name()
             _in_parallel(sync_folder, self._folders)
         finally:
             self.discard()
+
+    def _name(self) -> None:
+        """Sync, rename and link what is open; the names are durable once their folders are."""
+        try:
+            _in_parallel(_sync_pending, self._pending.values())
+            _in_parallel(_sync_path, self._synced_anyway)
+            for md5, pending in list(self._pending.items()):
+                pending.file.close()
+                take_name(pending.temporary, pending.target)
+                self._folders.add(pending.target.parent)
+                del self._pending[md5]
+            for source, target in self._links:
+                self._link(source, target)
+        except BaseException:
+            self._added.clear()  # some are not there, and may be added again
+            raise
+        finally:
+            self._forget_open()
 
     def _link(self, source: Path, target: Path) -> None:
         self._make_folder(target.parent)
@@ -126,9 +147,14 @@ class Batch:
 
     def discard(self) -> None:
         """Forget what is not finished, and remove its temporary files."""
+        self._forget_open()
+        for collection in (self._folders, self._noted, self._added):
+            collection.clear()
+
+    def _forget_open(self) -> None:
         for pending in self._pending.values():
             _drop(pending)
-        for collection in (self._pending, self._links, self._synced_anyway, self._folders):
+        for collection in (self._pending, self._links, self._synced_anyway):
             collection.clear()
 
 

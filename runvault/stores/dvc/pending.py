@@ -12,7 +12,7 @@ import os
 import secrets
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -43,13 +43,13 @@ class Pending:
         self._file: IO[str] | None = None
         self._process = 0
 
-    def note(self, md5: str) -> None:
-        """Note that an object is about to be put, or counted on."""
+    def note(self, md5s: Collection[str]) -> None:
+        """Note that objects are about to be put, or counted on."""
         with self._gate():
             if self._file is None or self._process != os.getpid():  # after a fork the notes are the other process's
                 self._open()
-            self._write([f"+{md5}"])
-            self._counts[md5] += 1
+            self._write([f"+{md5}" for md5 in md5s])
+            self._counts.update(md5s)
 
     def settle(self, md5s: Iterable[str]) -> None:
         """Take notes back, once each: a commit names the objects, or nothing will."""

@@ -7,11 +7,12 @@ import hashlib
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import BinaryIO
 
 from runvault.errors import ArtifactMissingError, FormatError, IntegrityError, RunvaultError
 from runvault.stores.dvc.batch import Batch, object_path
@@ -93,10 +94,16 @@ class ObjectStore:
 
     def put(self, data: bytes) -> Stored:
         """Store `data` durably (inside `batch`: by its end) and say what it is called."""
-        stored = describe(data)
+        return self.put_all([data])[0]
+
+    def put_all(self, contents: Sequence[bytes]) -> list[Stored]:
+        """Store several objects as `put` stores one; they are noted together."""
+        described = [describe(data) for data in contents]
         with _translated(self.keep), self.batch() as batch:
-            batch.add(stored.md5, lambda file: file.write(data), lambda path: path.read_bytes() == data)
-        return stored
+            batch.expect(stored.md5 for stored in described)
+            for stored, data in zip(described, contents, strict=True):
+                batch.add(stored.md5, partial(_write, data), partial(_holds, data))
+        return described
 
     def put_file(self, path: Path) -> Stored:
         """Store a file, or a folder as DVC's listing of its files, and say what it is called."""
@@ -319,6 +326,14 @@ class ObjectStore:
             kind = _kind_of_damage(path, md5, sha256, size)
             problems += [ObjectProblem(place, kind, path)] if kind else []
         return problems
+
+
+def _write(data: bytes, file: BinaryIO) -> None:
+    file.write(data)
+
+
+def _holds(data: bytes, path: Path) -> bool:
+    return path.read_bytes() == data
 
 
 def _read(path: Path) -> bytes | None:
