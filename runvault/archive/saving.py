@@ -36,7 +36,7 @@ from runvault.model.changes import drift_between
 from runvault.model.manifest import Manifest
 from runvault.model.table import Table
 from runvault.stores.git.edits import Edit, Signature
-from runvault.stores.tables import write_table
+from runvault.stores.tables import TableWriter, write_table
 
 if TYPE_CHECKING:
     from runvault.stores.git.objects import Tip
@@ -60,7 +60,7 @@ def save_result(stores: Stores, result: Result, request: SaveRequest, provenance
     ConfigError
         A value has no canonical form, or looks like a credential; the message names its path.
     """
-    save = _Save(stores, result, request, provenance, inputs_of(stores, request))
+    save = _Save(stores, result, request, provenance, inputs_of(stores, request), TableWriter())
     commit = stores.update(save.plan)
     stores.objects.settle(save.md5s)
     return save.outcome(commit or stores.require_tip())
@@ -91,9 +91,10 @@ def save_results(
     ConfigError
         A value has no canonical form; then nothing is archived.
     """
+    tables = TableWriter()
     with stores.objects.batch():  # what several take as input is put and noted once
         saves = [
-            _Save(stores, result, request, provenance, inputs or inputs_of(stores, request))
+            _Save(stores, result, request, provenance, inputs or inputs_of(stores, request), tables)
             for result, request in results
         ]
     commit = stores.update(_Together(saves, stores, provenance).plan) if saves else None
@@ -142,13 +143,20 @@ class _Save:
     """One save, from address to commit; `plan` is called again where another writer came first."""
 
     def __init__(
-        self, stores: Stores, result: Result, request: SaveRequest, provenance: Provenance, inputs: Inputs
+        self,
+        stores: Stores,
+        result: Result,
+        request: SaveRequest,
+        provenance: Provenance,
+        inputs: Inputs,
+        tables: TableWriter,
     ) -> None:
         self.stores = stores
         self.result = result
         self.request = request
         self.provenance = provenance
         self.inputs = inputs
+        self.tables = tables
         self.kept = keep_inputs(stores.objects, request.kept) if request.kept else NO_INPUTS
         data = self.inputs.config(result, request.windows)
         self.address: Address = address_of(request, result.engine, data, request.params)
@@ -216,7 +224,7 @@ class _Save:
     def _store_artifacts(self) -> Mapping[str, bytes]:
         """Put the tables and the engine's dump into the DVC cache, once; return the pointers by file name."""
         if not self.artifacts.pointers:
-            contents = {name: write_table(table) for name, table in self.result.tables.items()}
+            contents = {name: self.tables.write(name, table) for name, table in self.result.tables.items()}
             if self.result.dump is not None and self.request.pickles != "none":
                 contents[PICKLE] = self.result.dump()
             self.artifacts.put_all(contents)

@@ -37,3 +37,23 @@ class Table:
     def n_rows(self) -> int:
         """Return the number of rows; 0 for a table without columns."""
         return len(next(iter(self.columns.values()), np.empty(0)))
+
+    def holds_same(self, other: Table) -> bool:
+        """Tell whether both hold the same bits under the same names, so that they are written as the same bytes.
+
+        Examples
+        --------
+        >>> Table({"x": np.array([0.0])}).holds_same(Table({"x": np.array([-0.0])}))
+        False
+        """
+        return (
+            list(self.columns) == list(other.columns)
+            and self.time_zones == other.time_zones
+            and all(_same_bits(values, other.columns[name]) for name, values in self.columns.items())
+        )
+
+
+def _same_bits(one: Array, other: Array) -> bool:
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return one.tolist() == other.tolist() if one.dtype.hasobject else one.tobytes() == other.tobytes()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from machine import git
 import runvault as rv
 from runvault.cli.main import run as program
 from runvault.errors import ConfigError, ReplayError
+from runvault.stores.tables import writing
 
 ENTRY = """
 import os
@@ -124,6 +126,17 @@ def test_all_combinations_are_archived_in_one_commit_as_if_run_alone(
     assert message.startswith("Save sweep of sma: 6 runs\n")
     assert f"Sweep: {swept.sweep}\n" in message
     assert "Kind: sweep\n" in message
+
+
+def test_prices_are_encoded_once_a_commit(vault: rv.Vault, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runvault.execution.sweep.BATCH_S", 1e9)
+    encoded: list[tuple[str, ...]] = []
+    write = writing.write_table
+    monkeypatch.setattr(writing, "write_table", lambda table: encoded.append(tuple(table.columns)) or write(table))
+
+    vault.sweep("strategy.py:sma", GRID, **said(repo))
+
+    assert sorted(Counter(encoded).values()) == [1, 6, 6, 6]  # prices; equity, orders, trades
 
 
 def test_processes_give_the_same_as_one_process(vault: rv.Vault, repo: Path) -> None:

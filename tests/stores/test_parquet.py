@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from runvault.errors import FormatError
 from runvault.model.table import Table
-from runvault.stores.tables import check_values, known, read_table, reading, write_table
+from runvault.stores.tables import TableWriter, check_values, known, read_table, reading, write_table, writing
 from runvault.stores.tables.writing import ROW_GROUP
 
 
@@ -410,3 +410,47 @@ def test_files_that_end_alike_are_read_by_one_footer(decoded: list[str], monkeyp
     for table in (*tables, Table({"a": np.array([1.0, 2.0, 3.0]), "b": np.array([1, 2, 3])})):
         assert_equal(read_table(write_table(table), "other"), table)
     assert len(read) < len(tables)
+
+
+def test_of_many_runs_an_equal_table_is_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Table] = []
+    monkeypatch.setattr(writing, "write_table", lambda table: written.append(table) or write_table(table))
+    tables = TableWriter()
+
+    for _ in range(3):
+        assert tables.write("orders", orders()) == write_table(orders())
+        assert tables.write("stats", statistics()) == write_table(statistics())
+
+    assert len(written) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Table({"x": np.array([-0.0, 1.0])}),
+        Table({"x": np.array([0, 1])}),
+        Table({"x": np.array([0.0, 1.0], ">f8")}),
+        Table({"x": np.array([0.0])}),
+        Table({"y": np.array([0.0, 1.0])}),
+        Table({"x": np.array([0.0, 1.0]), "y": np.array([0.0, 1.0])}),
+        Table({"x": np.array(["0.0", None], object)}),
+        Table({"x": np.array([0.0, np.nan])}),
+    ],
+)
+def test_a_table_that_differs_is_written_anew(other: Table) -> None:
+    tables = TableWriter()
+    tables.write("one", Table({"x": np.array([0.0, 1.0])}))
+
+    assert tables.write("one", other) == write_table(other)
+
+
+def test_another_zone_or_text_is_written_anew() -> None:
+    time = np.array(["2024-01-01"], "datetime64[ns]")
+    tables = TableWriter()
+    for table in (
+        Table({"time": time}, {"time": "UTC"}),
+        Table({"time": time}, {"time": "Asia/Tokyo"}),
+        Table({"text": np.array(["a", None], object)}),
+        Table({"text": np.array(["a", "None"], object)}),
+    ):
+        assert tables.write("one", table) == write_table(table)

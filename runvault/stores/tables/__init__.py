@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from runvault.stores.tables.checks import check_values
 from runvault.stores.tables.reading import read_table
-from runvault.stores.tables.writing import write_table
+from runvault.stores.tables.writing import TableWriter, write_table
 
-__all__ = ["check_values", "read_table", "write_table"]
+__all__ = ["TableWriter", "check_values", "read_table", "write_table"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -32,6 +34,19 @@ def write_table(table: Table) -> bytes:
     data: bytes = sink.getvalue().to_pybytes()
     refuse_shape(table.n_rows, len(arrays), len(data))
     return data
+
+
+@dataclass
+class TableWriter:
+    """Writes tables of many runs: one that holds the same as the last of its name is not written again."""
+
+    _last: dict[str, tuple[Table, bytes]] = field(default_factory=dict)
+
+    def write(self, name: str, table: Table) -> bytes:
+        """Return what `write_table` returns."""
+        if name not in self._last or not table.holds_same(self._last[name][0]):
+            self._last[name] = table, write_table(table)
+        return self._last[name][1]
 
 
 def _column(name: str, values: Array, time_zone: str | None) -> pa.Array:
