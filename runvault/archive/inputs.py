@@ -6,15 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from runvault.archive.request import SaveRequest
 from runvault.archive.stores import Stores
 from runvault.engines.result import Outcome, Window
 from runvault.errors import ConfigError
-
-if TYPE_CHECKING:
-    from runvault.stores.dvc import ObjectStore
 
 Json: TypeAlias = Any
 
@@ -37,57 +34,65 @@ def digits_in(content: bytes) -> set[str]:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Input files by name, fingerprinted.
+    """Input files by name, as they were when they were fingerprinted and kept.
 
-    `md5` holds their hashes as DVC computes them, `pointers` the files under ``data/`` of the archive.
+    `md5` holds their hashes as DVC computes them, `names` what their objects are called below ``data/`` of the archive,
+    `pointers` the files there.
     """
 
     md5: Mapping[str, str]
+    names: Mapping[str, str]
     pointers: Mapping[str, bytes]
 
-    def config(self, outcome: Outcome, windows: Mapping[str, Mapping[str, Json]]) -> Mapping[str, Json]:
-        """Return the config's `data` member for a run over these inputs.
+    def config(self, outcome: Outcome, request: SaveRequest) -> Mapping[str, Json]:
+        """Return the config's `data` member for a run over the files that a request names, which are among these.
 
         The input named ``prices``, or the only one, is what the result was valued on: its entry names the window,
-        symbols and interval of the result. Another names the window that it was cut to, if it was: `windows` has
-        these by input. Without files the result's own prices are the input.
+        symbols and interval of the result. Another names the window that it was cut to, if it was. Without files the
+        result's own prices are the input.
         """
-        if not self.md5:
+        md5s = {name: self.md5[name] for name in request.data}
+        if not md5s:
             return outcome.data
-        valued = PRICES if PRICES in self.md5 else next(iter(self.md5)) if len(self.md5) == 1 else None
-        windows = {**windows, **({} if valued is None else {valued: _window_members(outcome.window)})}
-        return {name: {"md5": md5, **windows.get(name, {})} for name, md5 in self.md5.items()}
+        valued = PRICES if PRICES in md5s else next(iter(md5s)) if len(md5s) == 1 else None
+        windows = {**request.windows, **({} if valued is None else {valued: _window_members(outcome.window)})}
+        return {name: {"md5": md5, **windows.get(name, {})} for name, md5 in md5s.items()}
 
 
-def keep_inputs(objects: ObjectStore, files: Mapping[str, Path]) -> Inputs:
+def keep_inputs(stores: Stores, files: Mapping[str, Path]) -> Inputs:
     """Fingerprint input files and folders, and keep their content in the DVC cache.
+
+    Once for all that a run says of them: a file may change while it runs.
 
     Raises
     ------
     ConfigError
         A file is not there; the message names the input.
     """
+    if not files:
+        return NO_INPUTS
     from runvault.stores.dvc import pointer_bytes
 
     hashes: dict[str, str] = {}
+    names: dict[str, str] = {}
     pointers: dict[str, bytes] = {}
     for name, path in files.items():
         if not path.exists():
             raise ConfigError(f"data.{name}: there is no file or folder {str(path)!r}")
-        stored = objects.put_file(path)
+        stored = stores.objects.put_file(path)
         file_name = stored.md5 if path.is_dir() else f"{stored.md5}{path.suffix}"
-        hashes[name] = stored.md5
+        hashes[name], names[name] = stored.md5, file_name
         pointers[f"data/{stored.md5[:2]}/{file_name}.dvc"] = pointer_bytes(file_name, stored)
-    return Inputs(hashes, pointers)
+    return Inputs(hashes, names, pointers)
 
 
 def inputs_of(stores: Stores, request: SaveRequest) -> Inputs:
     """Fingerprint and keep the input files of a request."""
-    return keep_inputs(stores.objects, request.data) if request.data else NO_INPUTS
+    return keep_inputs(stores, request.data)
 
 
 def _window_members(window: Window) -> dict[str, Json]:
     return {"start": window.start, "end": window.end, "symbols": list(window.symbols), "interval": window.interval}
 
 
-NO_INPUTS = Inputs({}, {})
+NO_INPUTS = Inputs({}, {}, {})

@@ -50,8 +50,6 @@ class SaveRequest:
         Names that look like credentials and may be archived all the same.
     recipe : mapping or None
         The manifest's member of that name: how to run it again; None where that is not known.
-    kept : mapping of name to path
-        Files that a replay needs and the config does not name, such as a frame that was passed in memory.
     windows : mapping of name to mapping
         What inputs were cut to before they were used: ``start``, ``end``, ``interval``, as far as asked for.
     lineage : mapping
@@ -71,7 +69,6 @@ class SaveRequest:
     allow: Collection[str] = ()
     duration_s: float | None = None
     recipe: Mapping[str, Json] | None = None
-    kept: Mapping[str, Path] = field(default_factory=dict)
     windows: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     lineage: Mapping[str, Json] = field(default_factory=dict)
     kind: str = "save"

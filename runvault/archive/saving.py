@@ -25,7 +25,7 @@ from runvault.archive.compose import (
     sweep_message,
     to_bytes,
 )
-from runvault.archive.inputs import NO_INPUTS, Inputs, inputs_of, keep_inputs
+from runvault.archive.inputs import Inputs, inputs_of
 from runvault.archive.reading import commit_of, instant_of_new, later_than_its_past
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.stores import Stores
@@ -46,8 +46,16 @@ Json: TypeAlias = Any
 BULK_FILES = 100  # from here on one pack is sooner made than that many loose objects
 
 
-def save_result(stores: Stores, result: Result, request: SaveRequest, provenance: Provenance) -> SaveOutcome:
+def save_result(
+    stores: Stores, result: Result, request: SaveRequest, provenance: Provenance, inputs: Inputs | None = None
+) -> SaveOutcome:
     """Archive one result.
+
+    Parameters
+    ----------
+    inputs : Inputs, optional
+        The input files as they were kept already, with others that a replay needs and the config does not name, such as
+        a frame that was passed in memory; by default those of the request are kept now.
 
     Returns
     -------
@@ -60,7 +68,7 @@ def save_result(stores: Stores, result: Result, request: SaveRequest, provenance
     ConfigError
         A value has no canonical form, or looks like a credential; the message names its path.
     """
-    save = _Save(stores, result, request, provenance, inputs_of(stores, request), TableWriter())
+    save = _Save(stores, result, request, provenance, inputs or inputs_of(stores, request), TableWriter())
     commit = stores.update(save.plan)
     stores.objects.settle(save.md5s)
     return save.outcome(commit or stores.require_tip())
@@ -157,8 +165,7 @@ class _Save:
         self.provenance = provenance
         self.inputs = inputs
         self.tables = tables
-        self.kept = keep_inputs(stores.objects, request.kept) if request.kept else NO_INPUTS
-        data = self.inputs.config(result, request.windows)
+        data = self.inputs.config(result, request)
         self.address: Address = address_of(request, result.engine, data, request.params)
         self.artifacts = ArtifactWriter(stores.objects)
         self.stats = write_table(statistics_to_table(result.statistics))
@@ -172,7 +179,7 @@ class _Save:
     @property
     def md5s(self) -> list[str]:
         """Return what was put, and is named by a commit now, or by none that is still to come."""
-        return [*self.inputs.md5.values(), *self.kept.md5.values(), *self.artifacts.md5s]
+        return [*self.inputs.md5.values(), *self.artifacts.md5s]
 
     def plan(self, tip: Tip) -> Edit | None:
         """Return the edit of a commit of this save alone."""
@@ -217,8 +224,7 @@ class _Save:
         stale = [name for name in tip.files(self.address.id.path) if name not in files] if previous else []
         changed = {f"{self.address.id.path}/{name}": data for name, data in files.items()}
         removed = {f"{self.address.id.path}/{name}": None for name in stale}
-        pointed = {**self.inputs.pointers, **self.kept.pointers}
-        inputs = {path: data for path, data in pointed.items() if not tip.exists(path)}
+        inputs = {path: data for path, data in self.inputs.pointers.items() if not tip.exists(path)}
         return _Changes({**removed, **changed, **inputs}, self.request.kind)
 
     def _store_artifacts(self) -> Mapping[str, bytes]:

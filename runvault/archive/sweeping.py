@@ -118,9 +118,8 @@ class _SweepSave:
         addresses = []
         for column in self.sweep.columns:
             params = {**self.request.params, **column.params}
-            addresses.append(
-                address_of(self.request, self.sweep.engine, self.inputs.config(column, self.request.windows), params)
-            )
+            data = self.inputs.config(column, self.request)
+            addresses.append(address_of(self.request, self.sweep.engine, data, params))
         _refuse_equal(addresses, self.sweep.columns)
         return addresses
 

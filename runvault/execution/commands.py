@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from runvault.archive.inputs import keep_inputs
 from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError
@@ -26,8 +27,8 @@ from runvault.execution.run import (
     RunRequest,
     annotate_known,
     in_repository,
-    input_of,
     path_from_root,
+    recipe_inputs,
     refuse_dirty,
     work_tree_of,
 )
@@ -72,9 +73,10 @@ def run_command(
     taken, files = _code(stores, command, apart, root, every_untracked=request.snapshot_all)
     refuse_dirty(taken, required=request.require_clean)
     refuse_secret_code(taken, files, request.allow)
+    kept = keep_inputs(stores, request.data)
     recipe = Recipe(
         kind=COMMAND,
-        inputs={name: input_of(stores, path, root) for name, path in request.data.items()},
+        inputs=recipe_inputs(request.data, kept, root),
         files=files,
         command=tuple(command),
         result=path_from_root(result, root),
@@ -85,11 +87,12 @@ def run_command(
     if not request.force:
         known = find_known(stores, save, recipe, root, lambda code: same_code(stores, code, taken.commit, recipe))
         if known is not None:
+            stores.objects.settle(kept.md5.values())
             return RunOutcome(annotate_known(stores, known, save, provide()), left_out=taken.left_out)
     values = {"seed": request.seed, "result": str(result), **_paths(request.data), **settings, **params}
     ran = _run(filled(command, values), result, shlex.join(command)).with_warnings(warnings_of(taken, files))
     provenance = replace(provide(), code=code_member(taken))
-    saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance)
+    saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance, kept)
     return RunOutcome(saved, ran, taken.left_out)
 
 

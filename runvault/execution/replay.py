@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 from runvault.archive.artifacts import read_tables
 from runvault.archive.changing import annotate_runs
+from runvault.archive.inputs import keep_inputs
 from runvault.archive.reading import Located, read_manifest
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.saving import save_result
@@ -27,7 +28,7 @@ from runvault.execution.child import ERROR, FILES, OUTPUT
 from runvault.execution.overrides import NO_OVERRIDES, Overrides, apply
 from runvault.execution.parcels import read_parcel
 from runvault.execution.recipe import COMMAND, FILE, Input, Recipe
-from runvault.execution.run import input_of
+from runvault.execution.run import recipe_inputs
 from runvault.execution.series import Span
 from runvault.model.annotations import Annotations, Replay
 from runvault.model.changes import diff_metrics, environment_changes
@@ -311,9 +312,8 @@ def _archived_anew(
 ) -> ReplayOutcome:
     """Archive what overrides made, as a run of its own."""
     root = (stores.code.work_tree or stores.repository.common_dir).resolve()
-    inputs = dict(recipe.inputs)
-    for name, path in request.overrides.data.items():
-        inputs[name] = input_of(stores, path, root)
+    given = request.overrides.data
+    inputs = {**recipe.inputs, **recipe_inputs(given, keep_inputs(stores, given), root)}
     changed = replace(recipe, inputs=inputs, files=told["files"], span=Span(**job["span"]))
     source = located.commit or _brought(stores, located)
     with tempfile.TemporaryDirectory(
@@ -326,7 +326,6 @@ def _archived_anew(
             params=told["params"],
             settings=job["settings"],
             data={name: path for name, path in files.items() if inputs[name].path},
-            kept={name: path for name, path in files.items() if not inputs[name].path},
             windows=told.get("windows", {}),
             seed=job["seed"],
             pickles=request.pickles,
@@ -336,7 +335,7 @@ def _archived_anew(
             duration_s=told["duration_s"],
         )
         code = {**(manifest.get("code") or {}), "commit": commit}
-        saved = save_result(stores, result, save, replace(provide(), code=code))
+        saved = save_result(stores, result, save, replace(provide(), code=code), keep_inputs(stores, files))
     return ReplayOutcome(
         "changed", located.id, diff_metrics(manifest["metrics"], result.metrics), saved=saved, digest=result.digest
     )

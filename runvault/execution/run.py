@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from runvault.archive.changing import annotate_runs
 from runvault.archive.compose import annotate, one_line
+from runvault.archive.inputs import Inputs, keep_inputs
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
@@ -29,7 +30,7 @@ from runvault.execution.code import (
 from runvault.execution.entries import forget_modules, load_entry
 from runvault.execution.known import find_known
 from runvault.execution.pipelines import current_stage
-from runvault.execution.recipe import FRAME, FUNCTION, SERIES, Input, Recipe
+from runvault.execution.recipe import FILE, FRAME, FUNCTION, SERIES, Input, Recipe
 from runvault.execution.series import WHOLE, Declared, Span, cut_inputs, read_input, series_in
 from runvault.model.annotations import Annotations
 from runvault.model.canonical import normalise, refuse_credentials
@@ -72,7 +73,6 @@ class RunRequest:
         params: Mapping[str, Json],
         settings: Mapping[str, Json],
         recipe: Recipe | None,
-        kept: Mapping[str, Path] | None = None,
         series: Iterable[str] = (),
     ) -> SaveRequest:
         """Return what is asked to be archived.
@@ -90,7 +90,6 @@ class RunRequest:
             pickles=self.pickles,
             allow=self.allow,
             recipe=None if recipe is None else recipe.to_dict(),
-            kept=kept or {},
             windows=dict.fromkeys(series, self.span.asked()),
             lineage=self.lineage,
             kind=self.kind,
@@ -167,12 +166,15 @@ def run_function(
     params, settings = checked(call, request)
     root = work_tree_of(stores)
     with ExitStack() as stack:
-        kept = stack.enter_context(_in_files({n: v for n, v in inputs.items() if n not in request.data}))
-        recipe = recipe_of(stores, entry, call, {**request.data, **kept}, request, root) if entry else None
-        save = request.to_save(strategy, params, settings, recipe, kept, series)
+        frames = stack.enter_context(_in_files({n: v for n, v in inputs.items() if n not in request.data}))
+        paths = {**request.data, **frames}
+        kept = keep_inputs(stores, paths)
+        recipe = recipe_of(entry, call, paths, kept, request, root) if entry else None
+        save = request.to_save(strategy, params, settings, recipe, series)
         if recipe is not None and not request.force:
             known = find_known(stores, save, recipe, root)
             if known is not None:
+                stores.objects.settle(kept.md5.values())
                 return RunOutcome(annotate_known(stores, known, save, provide()))
         keep = partial(snapshot, stores, every_untracked=request.snapshot_all)
         files = recipe.files if recipe is not None else imported_files(root)
@@ -189,7 +191,7 @@ def run_function(
             save = replace(save, recipe=replace(recipe, files=files).to_dict())
             ran = ran.with_warnings(warnings_of(taken, files))
         provenance = replace(provide(), code=code_member(taken))
-        saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance)
+        saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance, kept)
         return RunOutcome(saved, ran, taken.left_out)
 
 
@@ -255,14 +257,13 @@ def checked(call: Call, request: RunRequest) -> tuple[dict[str, Json], dict[str,
 
 
 def recipe_of(
-    stores: Stores, entry: str, call: Call, files: Mapping[str, Path], request: RunRequest, root: Path
+    entry: str, call: Call, files: Mapping[str, Path], kept: Inputs, request: RunRequest, root: Path
 ) -> Recipe:
-    """Return how a call is made again, with its input files kept."""
-    in_memory = files.keys() - request.data.keys()
+    """Return how a call is made again; `kept` are its input files."""
     return Recipe(
         kind=FUNCTION,
         entry=entry,
-        inputs={name: input_of(stores, path, root, in_memory=name in in_memory) for name, path in files.items()},
+        inputs=recipe_inputs(files, kept, root, in_memory=files.keys() - request.data.keys()),
         seed_name=call.seed_name,
         files=imported_files(root),
         span=request.span,
@@ -271,15 +272,17 @@ def recipe_of(
     )
 
 
-def input_of(stores: Stores, path: Path, root: Path, *, in_memory: bool = False) -> Input:
-    """Fingerprint an input, keep its content, and return what a recipe says of it."""
-    if not path.exists():
-        raise ConfigError(f"there is no input {str(path)!r}")
-    stored = stores.objects.put_file(path)
-    name = stored.md5 if path.is_dir() else f"{stored.md5}{path.suffix}"
-    if in_memory:
-        return Input("", stored.md5, name, SERIES if path.suffixes[-2:-1] == [f".{SERIES}"] else FRAME)
-    return Input(path_from_root(path, root), stored.md5, name)
+def recipe_inputs(
+    files: Mapping[str, Path], kept: Inputs, root: Path, in_memory: Collection[str] = ()
+) -> dict[str, Input]:
+    """Return what a recipe says of input files, as they were kept."""
+    inputs = {}
+    for name, path in files.items():
+        place, kind = path_from_root(path, root), FILE
+        if name in in_memory:
+            place, kind = "", SERIES if path.suffixes[-2:-1] == [f".{SERIES}"] else FRAME
+        inputs[name] = Input(place, kept.md5[name], kept.names[name], kind)
+    return inputs
 
 
 @contextmanager

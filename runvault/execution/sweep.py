@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias
 
 from runvault.archive.changing import annotate_runs
 from runvault.archive.compose import one_line
-from runvault.archive.inputs import Inputs, inputs_of
+from runvault.archive.inputs import Inputs, keep_inputs
 from runvault.archive.request import SaveOutcome, SaveRequest
 from runvault.archive.saving import save_results
 from runvault.archive.stores import Stores
@@ -170,11 +170,11 @@ class _Plan:
         self.types = array_types(self.grid) if request.vectorized else {}
         self.call = self._first_call()
         params, self.settings = checked(replace(self.call, params=self._shared(self.call.params)), run)
-        self.recipe: Recipe = recipe_of(stores, entry, self.call, run.data, run, root)
+        self.kept: Inputs = keep_inputs(stores, run.data)
+        self.recipe: Recipe = recipe_of(entry, self.call, run.data, self.kept, run, root)
         self.recipe = replace(self.recipe, vectorized=self.types)
         strategy = run.strategy or name_of(self.function).rpartition(".")[2]
         self.save = replace(run, kind="sweep").to_save(strategy, params, self.settings, None, series=series)
-        self.kept: Inputs = inputs_of(stores, self.save)
         self.sweep = self._id()
         self.save = replace(self.save, lineage={"sweep": self.sweep})
 

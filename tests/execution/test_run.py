@@ -12,6 +12,7 @@ import pytest
 from machine import git
 
 import runvault as rv
+from runvault.stores.dvc import ObjectStore
 
 pytestmark = pytest.mark.engine
 
@@ -50,6 +51,48 @@ def test_inputs_are_fingerprinted_and_kept_for_a_replay_elsewhere(vault: rv.Vaul
     pointer = git(here, "show", f"{vault.branch}:data/{given['md5'][:2]}/{given['name']}.dvc")
     assert given["md5"] in pointer
     assert vault.stores.objects.get(given["md5"]) == (here / "data" / "prices.csv").read_bytes()
+
+
+REWRITING = """
+from pathlib import Path
+
+import vectorbt as vbt
+
+
+def backtest(prices):
+    with Path("data/prices.csv").open("a") as file:
+        file.write("2020-03-01,1.0\\n")
+    return vbt.Portfolio.from_holding(prices.set_index("date")["close"], freq="1D")
+"""
+
+
+def test_an_input_that_changes_meanwhile_is_archived_as_it_was_at_the_start(vault: rv.Vault, here: Path) -> None:
+    (here / "rewriting.py").write_text(REWRITING)
+    before = (here / "data" / "prices.csv").read_bytes()
+    manifest = run(vault, "rewriting.py:backtest", params={}).run.manifest
+
+    given = manifest["recipe"]["inputs"]["prices"]
+    assert (here / "data" / "prices.csv").read_bytes() != before
+    assert manifest["config"]["data"]["prices"]["md5"] == given["md5"]
+    assert vault.stores.objects.get(given["md5"]) == before
+    assert vault.replay(manifest["id"]).verdict == "exact"
+
+
+def test_a_run_hashes_and_puts_an_input_once(vault: rv.Vault, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put: list[Path] = []
+    inner = ObjectStore.put_file
+    monkeypatch.setattr(ObjectStore, "put_file", lambda store, path: put.append(path) or inner(store, path))
+    run(vault)
+    assert put == [Path("data/prices.csv")]
+    run(vault, params={"fast": 4})
+    assert len(put) == 2
+
+
+def test_nothing_waits_for_a_commit_once_a_run_is_archived_or_known(vault: rv.Vault) -> None:
+    for _ in range(2):
+        run(vault)
+        with vault.stores.objects.pending.collecting() as noted:
+            assert noted == set()
 
 
 def test_code_with_new_files_is_kept_by_a_ref_and_the_checkout_is_as_it_was(vault: rv.Vault, here: Path) -> None:
