@@ -14,7 +14,7 @@ import pytest
 from machine import git
 
 from runvault.errors import ArtifactMissingError, ConfigError, FormatError, IntegrityError, RunvaultError
-from runvault.stores.dvc import ObjectProblem, ObjectStore, init_dvc_files
+from runvault.stores.dvc import ObjectProblem, ObjectStore, init_dvc_files, inputs, unchanged
 from runvault.stores.dvc import batch as batches
 
 DATA = b"prices" * 1000
@@ -290,6 +290,76 @@ def test_files_and_folders_are_synced_before_and_after_they_get_their_names(
     assert any(step.startswith(f"sync {cache.parent}/.") for step in seen[:named])
     for folder in (cache.parent, cache.parent.parent, keep.parent, keep.parent.parent):
         assert f"sync {folder}" in seen[named:]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Return the files and folders that are synced from now on."""
+    seen: list[Path] = []
+    for where in ("_sync_path", "sync_folder"):
+        inner = getattr(batches, where)
+        monkeypatch.setattr(batches, where, lambda path, inner=inner: seen.append(path) or inner(path))
+    return seen
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of files that are hashed from now on."""
+    seen: list[str] = []
+    inner = inputs.chunks_of
+    monkeypatch.setattr(inputs, "chunks_of", lambda path: seen.append(path.name) or inner(path))
+    return seen
+
+
+def test_an_object_that_is_there_is_synced_once_under_both_names_and_then_known(
+    store: ObjectStore, synced: list[Path], hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unchanged, "RACY_NS", 0)
+    cache, keep = paths(store)
+    store.put(DATA)
+    del synced[:], hashed[:]
+    store.put(DATA)  # somebody else's, as far as anyone can tell
+    assert sorted(synced) == sorted([keep, cache.parent, keep.parent])
+    assert hashed == [cache.name]
+    store.put(DATA)
+    assert (len(synced), len(hashed)) == (3, 1)
+    cache.unlink()
+    os.link(keep, cache)  # a new name, which nobody synced
+    store.put(DATA)
+    assert (len(synced), len(hashed)) == (6, 2)
+
+
+def test_an_object_that_changed_a_moment_ago_is_not_known(
+    store: ObjectStore, synced: list[Path], hashed: list[str]
+) -> None:
+    for _ in range(3):
+        store.put(DATA)
+    assert len(hashed) == 2 * 2
+    assert sum(path.is_file() for path in synced) == 2
+
+
+def test_damage_to_an_object_that_is_known_is_healed(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unchanged, "RACY_NS", 0)
+    for _ in range(2):
+        store.put(DATA)
+    cache, keep = paths(store)
+    times = cache.stat()
+    spoil(cache, DATA[:-1] + b"X")
+    os.utime(cache, ns=(times.st_atime_ns, times.st_mtime_ns))
+    store.put(DATA)
+    assert cache.read_bytes() == keep.read_bytes() == DATA
+
+
+def test_an_input_that_stays_as_it_is_is_hashed_once(
+    repo: Path, store: ObjectStore, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unchanged, "RACY_NS", 0)
+    (repo / "prices.csv").write_bytes(DATA)
+    first = store.put_file(repo / "prices.csv")
+    assert [store.put_file(repo / "prices.csv") for _ in range(3)] == [first] * 3
+    assert hashed.count("prices.csv") == 2  # and read once more as it is copied
+    (repo / "prices.csv").write_bytes(DATA[::-1])
+    assert store.put_file(repo / "prices.csv").md5 != first.md5
 
 
 def test_a_full_disk_is_said_in_one_line(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:

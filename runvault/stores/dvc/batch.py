@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runvault.stores.dvc.files import link_or_copy, make_folder, sync_folder, take_name, temporary_beside
+from runvault.stores.dvc.unchanged import Stamp, remember, stamp_of
 
 MAX_OPEN = 32  # open files of one batch
 SLOW_S = 0.002  # a sync that takes longer is worth threads
 OBJECT_MODE = 0o444  # as DVC protects its objects: it hashes any other mode again at every look
+
+_on_disk: dict[Path, Stamp] = {}  # objects that this process has synced, names included
 
 
 def object_path(root: Path, md5: str) -> Path:
@@ -55,7 +58,8 @@ class Batch:
     _added: set[str] = field(default_factory=set)
     _pending: dict[str, _Pending] = field(default_factory=dict)
     _links: list[tuple[Path, Path]] = field(default_factory=list)
-    _synced_anyway: list[Path] = field(default_factory=list)
+    _found: dict[Path, Stamp | None] = field(default_factory=dict)
+    _unsynced: dict[tuple[int, int | Path], Path] = field(default_factory=dict)
     _folders: set[Path] = field(default_factory=set)
 
     def expect(self, md5s: Iterable[str]) -> None:
@@ -73,8 +77,8 @@ class Batch:
         paths = [object_path(root, md5) for root in self.roots]
         good = [path for path in paths if path.exists() and is_good(path)]
         if good:
-            self._synced_anyway += good  # another writer may not have synced it yet, and DVC never does
-            self._folders.update(path.parent for path in good)
+            for path in good:
+                self._find(path)
         else:
             self._pending[md5] = self._write(paths[0], write)
         source = good[0] if good else paths[0]
@@ -82,6 +86,16 @@ class Batch:
         self._added.add(md5)
         if len(self._pending) >= MAX_OPEN:
             self._name()
+
+    def _find(self, path: Path) -> None:
+        """Have an object synced that was there: another writer may not have come to it yet, and DVC never does."""
+        stamp = stamp_of(path)
+        if stamp is not None and _on_disk.get(path) == stamp:
+            return
+        found = path.stat()
+        self._found[path] = stamp
+        self._unsynced[found.st_dev, found.st_ino or path] = path  # two names of one file are synced at once
+        self._folders.add(path.parent)
 
     def _write(self, target: Path, write: Callable[[BinaryIO], object]) -> _Pending:
         temporary = temporary_beside(target)
@@ -111,6 +125,9 @@ class Batch:
         try:
             self._name()
             _in_parallel(sync_folder, self._folders)
+            for path, stamp in self._found.items():
+                if stamp is not None:
+                    remember(_on_disk, path, stamp)
         finally:
             self.discard()
 
@@ -118,7 +135,7 @@ class Batch:
         """Sync, rename and link what is open; the names are durable once their folders are."""
         try:
             _in_parallel(_sync_pending, self._pending.values())
-            _in_parallel(_sync_path, self._synced_anyway)
+            _in_parallel(_sync_path, self._unsynced.values())
             for md5, pending in list(self._pending.items()):
                 pending.file.close()
                 take_name(pending.temporary, pending.target)
@@ -148,13 +165,13 @@ class Batch:
     def discard(self) -> None:
         """Forget what is not finished, and remove its temporary files."""
         self._forget_open()
-        for collection in (self._folders, self._noted, self._added):
+        for collection in (self._found, self._folders, self._noted, self._added):
             collection.clear()
 
     def _forget_open(self) -> None:
         for pending in self._pending.values():
             _drop(pending)
-        for collection in (self._pending, self._links, self._synced_anyway):
+        for collection in (self._pending, self._links, self._unsynced):
             collection.clear()
 
 

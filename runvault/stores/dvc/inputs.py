@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from runvault.errors import FormatError, IntegrityError, RunvaultError
 from runvault.stores.dvc.files import chunks_of, hash_chunks
 from runvault.stores.dvc.stored import Stored
+from runvault.stores.dvc.unchanged import Stamp, remember, stamp_of
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.tree import Tree
@@ -19,9 +20,21 @@ if TYPE_CHECKING:
 FILE_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
+_hashed: dict[Stamp, Stored] = {}
+
+
 def describe_file(path: Path) -> Stored:
-    """Return what the file's content is called as an object."""
-    return Stored(*hash_chunks(chunks_of(path)))
+    """Return what the file's content is called as an object.
+
+    It is read once, under whatever names, for as long as it stays unchanged and this process lives.
+    """
+    stamp = stamp_of(path)
+    known = None if stamp is None else _hashed.get(stamp)
+    if known is None:
+        known = Stored(*hash_chunks(chunks_of(path)))
+        if stamp is not None:
+            remember(_hashed, stamp, known)
+    return known
 
 
 def writer_of(path: Path, expected: Stored) -> Callable[[BinaryIO], None]:

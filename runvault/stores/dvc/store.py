@@ -102,7 +102,7 @@ class ObjectStore:
         with _translated(self.keep), self.batch() as batch:
             batch.expect(stored.md5 for stored in described)
             for stored, data in zip(described, contents, strict=True):
-                batch.add(stored.md5, partial(_write, data), partial(_holds, data))
+                batch.add(stored.md5, partial(_write, data), partial(_is_of, stored))
         return described
 
     def put_file(self, path: Path) -> Stored:
@@ -118,7 +118,7 @@ class ObjectStore:
 
     def _put_file(self, path: Path, batch: Batch) -> Stored:
         stored = describe_file(path)
-        batch.add(stored.md5, writer_of(path, stored), lambda copy: describe_file(copy) == stored)
+        batch.add(stored.md5, writer_of(path, stored), partial(_is_of, stored))
         return stored
 
     def _put_folder(self, path: Path, batch: Batch) -> Stored:
@@ -332,8 +332,8 @@ def _write(data: bytes, file: BinaryIO) -> None:
     file.write(data)
 
 
-def _holds(data: bytes, path: Path) -> bool:
-    return path.read_bytes() == data
+def _is_of(stored: Stored, path: Path) -> bool:
+    return describe_file(path) == stored
 
 
 def _read(path: Path) -> bytes | None:
