@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,19 +59,36 @@ def modules_in(root: Path) -> Iterator[tuple[str, Path]]:
     Left out are installed packages (a virtual environment may lie in the repository) and runvault itself.
     """
     inside = os.path.join(root.resolve(), "")  # noqa: PTH118 - pathlib drops the separator at the end
+    outside = _known_outside(inside)
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if type(file) is not str or not _real_path(file).startswith(inside):
+        if outside.get(name) is module:
             continue
-        path = Path(_real_path(file))
-        installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
-        if file.endswith(".py") and not installed and name.partition(".")[0] != "runvault":
+        path = None if name.partition(".")[0] == "runvault" else _source_in(module, inside)
+        if path is None:
+            outside[name] = module
+        else:
             yield name, path
+
+
+@lru_cache(maxsize=1)  # of another root nothing is known; and no root's modules are held for the sake of another's
+def _known_outside(inside: str) -> dict[str, ModuleType]:  # noqa: ARG001 - what the table is for
+    """Return the modules that do not lie in a folder, by name, as far as they were looked at: vectorbt brings 2,500."""
+    return {}
+
+
+def _source_in(module: ModuleType, inside: str) -> Path | None:
+    """Return where a module's source lies; None where it is not in a folder, or is an installed package's."""
+    file = getattr(module, "__file__", None)
+    if type(file) is not str or not _real_path(file).startswith(inside):
+        return None
+    path = Path(_real_path(file))
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+    return path if file.endswith(".py") and not installed else None
 
 
 @cache
 def _real_path(file: str) -> str:
-    """Return where a module's source really lies; kept, since vectorbt alone brings 1,500 modules."""
+    """Return where a module's source really lies."""
     path = Path(file)
     return str(path.resolve() if path.is_symlink() else _real_folder(path.parent) / path.name)
 
