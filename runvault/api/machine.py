@@ -54,9 +54,14 @@ def now() -> datetime:
 
 
 def provenance(stores: Stores) -> Provenance:
-    """Return who saves, when, and in which code and environment."""
+    """Return who writes, when and in which environment; for what is saved others add the code that made it."""
     identity = stores.repository.identity()
-    return Provenance(now(), identity.name, identity.email, code_state(stores.code), environment())
+    return Provenance(now(), identity.name, identity.email, environment())
+
+
+def provenance_here(stores: Stores) -> Provenance:
+    """Return `provenance` with the code as it is checked out, for a result that the caller has."""
+    return replace(provenance(stores), code=code_state(stores.code))
 
 
 def installed(stores: Stores) -> Provenance:

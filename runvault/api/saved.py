@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
+from runvault.archive.reading import Located
+from runvault.model.ids import RunId
+
 if TYPE_CHECKING:
     from runvault.api.run import Run
     from runvault.api.vault import Vault
@@ -37,7 +40,7 @@ class Saved:
     @cached_property
     def run(self) -> Run:
         """The run as this save left it, also where it was changed since."""
-        return self._vault.get(f"{self.id}@{self._commit}")
+        return self._vault.at(Located(RunId.parse(self.id), self._commit))
 
     def __repr__(self) -> str:
         verb = "revised" if self.drift else "saved" if self.created else "already there"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.api.ages import absolute
 from runvault.api.arguments import as_seed, check_filters, texts
-from runvault.api.machine import now, provenance
+from runvault.api.machine import now, provenance, provenance_here
 from runvault.api.run import Run
 from runvault.api.runs import Runs
 from runvault.api.settings import DEFAULTS, Settings
@@ -224,7 +224,7 @@ class Vault:
         from runvault.engines import extract
 
         request = self._request(strategy, params, settings, data, seed, tags, note, portfolio, allow)
-        outcome = save_result(self.stores, extract(result), request, provenance(self.stores))
+        outcome = save_result(self.stores, extract(result), request, provenance_here(self.stores))
         return Saved(self, outcome)
 
     def save_sweep(
@@ -261,7 +261,7 @@ class Vault:
         from runvault.engines import extract_sweep
 
         request = self._request(strategy, params, settings, data, seed, tags, note, portfolio, allow)
-        outcomes = save_sweep(self.stores, extract_sweep(result), request, provenance(self.stores))
+        outcomes = save_sweep(self.stores, extract_sweep(result), request, provenance_here(self.stores))
         return SavedSweep(self, outcomes)
 
     def run(self, entry: str, **said: Any) -> Ran:
@@ -536,7 +536,10 @@ class Vault:
             return ref
         if not isinstance(ref, str):
             raise ConfigError(f"a run is referred to by text, not by {type(ref).__name__}")
-        located = locate(self.stores, ref)
+        return self.at(locate(self.stores, ref))
+
+    def at(self, located: Located) -> Run:
+        """Return the run that was found already: for those who have its full id, and the commit that they mean."""
         return Run(self.stores, located, self._restated(located, read_members(self.stores, located)))
 
     def _restated(self, located: Located, members: dict[str, Json]) -> dict[str, Json]:

@@ -198,7 +198,8 @@ def read_members(stores: Stores, located: Located) -> dict[str, Json]:
 
 
 def _is_as_at_tip(stores: Stores, located: Located) -> bool:
-    return stores.reader.is_same(located.commit or "", stores.require_tip(), located.id.path)
+    tip = stores.require_tip()
+    return located.commit == tip or stores.reader.is_same(located.commit or "", tip, located.id.path)
 
 
 def _revision_at(stores: Stores, located: Located) -> Mapping[str, Json]:

@@ -15,14 +15,15 @@ Json: TypeAlias = Any
 class Provenance:
     """Who saves, when, and in which code and environment: gathered by the floors above, which may ask the machine.
 
-    `now` is an aware time in UTC. `code` and `environment` are the manifest's members of those names.
+    `now` is an aware time in UTC. `code` and `environment` are the manifest's members of those names; `code` is empty
+    where no result is saved.
     """
 
     now: datetime
     author_name: str
     author_email: str
-    code: Mapping[str, Json]
     environment: Mapping[str, Json]
+    code: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def author(self) -> str:

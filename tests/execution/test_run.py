@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,26 @@ def test_a_run_hashes_and_puts_an_input_once(vault: rv.Vault, here: Path, monkey
     assert put == [Path("data/prices.csv")]
     run(vault, params={"fast": 4})
     assert len(put) == 2
+
+
+def test_git_is_asked_once_for_the_state_of_the_code_and_not_where_the_run_is(
+    vault: rv.Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(vault)
+    started: list[str] = []
+    popen = subprocess.Popen
+
+    class Counted(popen):  # type: ignore[type-arg, misc, valid-type]
+        def __init__(self, args: list[str], **options: object) -> None:
+            started.extend(word for word in args if word in ("status", "rev-parse", "diff-tree"))
+            super().__init__(args, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Counted)
+    saved = run(vault, params={"fast": 4})
+    assert saved.run.manifest["code"]["commit"]
+    assert started == ["status"]
+    vault.tag(saved.run, add=["seen"])
+    assert started == ["status"]
 
 
 def test_nothing_waits_for_a_commit_once_a_run_is_archived_or_known(vault: rv.Vault) -> None:
