@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from runvault.errors import ConfigError
 from runvault.model.query import Selection
 from runvault.stores.catalog import files
 from runvault.stores.catalog.catalog import Catalog
+from runvault.stores.catalog.compare import catalog_problem
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no connection is kept there")
 pytestmark = posix
@@ -161,6 +163,20 @@ def test_a_file_that_was_removed_is_made_anew(path: Path, source: MemoryArchive,
         left.unlink()
     assert catalog.count(REF, Selection()) == 3
     assert path.exists()
+
+
+def test_a_comparison_leaves_what_a_killed_process_left(path: Path, source: MemoryArchive, tip: str) -> None:
+    catalog = Catalog(path)
+    newer = source.commit(tree_of(4), (tip,))
+    catalog.refresh(source, REF, newer)
+    left = path.parent / "left"
+    left.mkdir()
+    for name in ("catalog.db", "catalog.db-wal"):
+        shutil.copy(path.with_name(name), left)
+    before = {each.name: each.read_bytes() for each in left.iterdir()}
+    assert before["catalog.db-wal"]
+    assert catalog_problem(left / "catalog.db", source, REF, newer) is None
+    assert {name: (left / name).read_bytes() for name in before} == before
 
 
 def test_a_forked_process_opens_its_own(path: Path, source: MemoryArchive, tip: str) -> None:

@@ -102,7 +102,7 @@ def catalog_problem(path: Path, source: ArchiveSource, ref: str, tip: str) -> st
 def _copied(path: Path, copy: Path, ref: str) -> bool:
     """Copy the file as it is at one moment; False where it is of another version, or does not know the branch yet."""
     try:
-        with CatalogFile(path).opened() as db, contextlib.closing(sqlite3.connect(copy)) as target:
+        with CatalogFile(path).opened(untouched=True) as db, contextlib.closing(sqlite3.connect(copy)) as target:
             db.backup(target)
             known = db.execute("SELECT tip FROM branches WHERE ref = ?", (ref,)).fetchone()
             others = db.execute("SELECT count(*) FROM branches").fetchone()[0]

@@ -86,8 +86,8 @@ class CatalogFile:
         weakref.finalize(self, _let_go, self._kept, self._beside("lock"))
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[sqlite3.Connection]:
-        """Open the file as it is.
+    def opened(self, *, untouched: bool = False) -> Iterator[sqlite3.Connection]:
+        """Open the file as it is; `untouched` leaves it so, where SQLite else tidies up what a killed process left.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class CatalogFile:
             inode = self._seen = self._inode()
             if inode is None:
                 raise Damaged("missing")
-            db, keep = self._take(inode) or self._connect()
+            db, keep = self._connect("ro") if untouched else self._take(inode) or self._connect("rw")
             try:
                 yield db
             except BaseException:  # whatever state it is in
@@ -124,10 +124,10 @@ class CatalogFile:
                     kept.db.close()
         return None
 
-    def _connect(self) -> tuple[sqlite3.Connection, bool]:
+    def _connect(self, mode: str) -> tuple[sqlite3.Connection, bool]:
         """Open a connection; tell whether it can be kept."""
-        keep = _KEEPS
-        db = _connect(f"{_uri(self.path)}?mode=rw")
+        keep = _KEEPS and mode == "rw"
+        db = _connect(f"{_uri(self.path)}?mode={mode}")
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.OperationalError as error:
