@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from runvault.model.records import STATS
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -95,7 +97,7 @@ class Run:
         from runvault.engines.vectorbt.statistics import statistics_to_series, table_to_statistics
         from runvault.stores.tables import read_table
 
-        content = read_run_file(self._stores, self.located, "stats.parquet")
+        content = read_run_file(self._stores, self.located, STATS)
         return statistics_to_series(table_to_statistics(read_table(content, "stats")))
 
     def equity(self) -> pd.DataFrame:

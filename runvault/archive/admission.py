@@ -6,12 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from runvault.archive.compose import ANNOTATIONS, MANIFEST, STATS
 from runvault.errors import FormatError, RunvaultError
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
-from runvault.model.records import MAX_FILE_BYTES, MAX_RECORD_BYTES
+from runvault.model.records import ANNOTATIONS, MANIFEST, MAX_FILE_BYTES, MAX_RECORD_BYTES, STATS
 from runvault.stores.dvc import Pointer, parse_pointer
 
 Json: TypeAlias = Any

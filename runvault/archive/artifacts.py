@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.errors import ArtifactMissingError, ConfigError, FormatError, IntegrityError, RunvaultError
+from runvault.model.records import ANNOTATIONS, MANIFEST, STATS
 from runvault.model.table import Table
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def read_artifact(objects: ObjectStore, manifest: Mapping[str, Json], name: str)
     """
     entry = manifest["artifacts"].get(name)
     if entry is None:
-        names = ", ".join(sorted({"manifest.json", "annotations.json", "stats.parquet", *manifest["artifacts"]}))
+        names = ", ".join(sorted({MANIFEST, ANNOTATIONS, STATS, *manifest["artifacts"]}))
         raise ConfigError(f"run {manifest['id']} has no file {name!r}", hint=f"its files are {names}")
     return objects.get(entry["md5"], entry["sha256"])
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from runvault.archive.compose import ANNOTATIONS, MANIFEST, created_at_text, one_line
+from runvault.archive.compose import created_at_text, one_line
 from runvault.archive.inputs import digits_in
 from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.errors import RunNotFoundError
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
+from runvault.model.records import ANNOTATIONS, MANIFEST
 from runvault.stores.git.edits import Edit, Signature
 
 if TYPE_CHECKING:

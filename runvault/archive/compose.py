@@ -12,15 +12,12 @@ from runvault.engines.result import Outcome
 from runvault.model.annotations import Annotations
 from runvault.model.canonical import config_hash, make_config, refuse_credentials
 from runvault.model.ids import RunId
-from runvault.model.records import check_json, dump_json
+from runvault.model.records import MANIFEST, check_json, dump_json
 from runvault.model.run_json import FORMAT
 from runvault.model.times import LAST_SECOND, format_instant
 
 Json: TypeAlias = Any
 
-MANIFEST = "manifest.json"
-ANNOTATIONS = "annotations.json"
-STATS = "stats.parquet"
 PICKLE = "portfolio.pkl"
 ARCHIVE_README = "README.md"
 

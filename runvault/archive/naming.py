@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runvault.archive.changing import annotations_at, edit_of
-from runvault.archive.compose import ANNOTATIONS, created_at_text
+from runvault.archive.compose import created_at_text
 from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.model.ids import RunId, check_alias
+from runvault.model.records import ANNOTATIONS
 from runvault.stores.git.edits import Edit
 
 if TYPE_CHECKING:

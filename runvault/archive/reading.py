@@ -11,12 +11,11 @@ from runvault.archive.stores import Stores
 from runvault.errors import AmbiguousRunError, RunNotFoundError, RunvaultError
 from runvault.model.ids import RunId, RunRef
 from runvault.model.query import Selection
+from runvault.model.records import ANNOTATIONS, MANIFEST
 from runvault.model.times import is_instant, later_of
 
 Json: TypeAlias = Any
 
-MANIFEST = "manifest.json"
-ANNOTATIONS = "annotations.json"
 CANDIDATES_SHOWN = 10
 
 

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from runvault.archive.artifacts import ArtifactWriter, read_tables
 from runvault.archive.changing import edit_of
 from runvault.archive.compose import (
-    ANNOTATIONS,
-    MANIFEST,
     PICKLE,
-    STATS,
     Address,
     Made,
     address_of,
@@ -36,6 +33,7 @@ from runvault.model.annotations import Annotations
 from runvault.model.changes import drift_between
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest
+from runvault.model.records import ANNOTATIONS, MANIFEST, STATS
 from runvault.model.table import Table
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.tables import write_table

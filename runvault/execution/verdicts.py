@@ -17,12 +17,12 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from runvault.archive.reading import ANNOTATIONS, MANIFEST, Located
+from runvault.archive.reading import Located
 from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.execution.replay import ReplayOutcome, record_verdict
 from runvault.model.annotations import Annotations
-from runvault.model.records import dump_json
+from runvault.model.records import ANNOTATIONS, MANIFEST, dump_json
 
 Json: TypeAlias = Any
 

@@ -21,9 +21,9 @@ import orjson
 from runvault.archive.changing import edit_of
 from runvault.archive.gate import SWITCH
 from runvault.archive.inputs import digits_in
-from runvault.archive.reading import MANIFEST
 from runvault.errors import IntegrityError, RunvaultError
 from runvault.model.ids import RunId
+from runvault.model.records import MANIFEST
 from runvault.stores.git.lock import write_lock
 from runvault.stores.git.roots import commits_named, files_of_users
 from runvault.stores.git.writing import TIMEOUT_S

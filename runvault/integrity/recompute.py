@@ -14,6 +14,7 @@ from runvault.archive.curves import portfolio_tables
 from runvault.errors import ArtifactMissingError, RunvaultError
 from runvault.model.closeness import differing
 from runvault.model.metrics import Number
+from runvault.model.records import MANIFEST, STATS
 from runvault.stores.tables import read_table
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ class Recomputation:
         hint = None if run.made_with == now else f"recorded with {run.made_with}, computed with {now}"
         money = run.metrics.get("start_value")
         for file, told, computed in (
-            ("manifest.json", run.metrics, numbers.metrics),
-            ("stats.parquet", archived, numbers.statistics),
+            (MANIFEST, run.metrics, numbers.metrics),
+            (STATS, archived, numbers.statistics),
         ):
             names = differing(told, computed, money)
             if names:

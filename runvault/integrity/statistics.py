@@ -15,10 +15,9 @@ import orjson
 
 from runvault.errors import RunvaultError
 from runvault.model.metrics import METRICS, Number, to_metric
+from runvault.model.records import MANIFEST, STATS
 from runvault.model.table import Table
 from runvault.stores.tables import read_table
-
-MANIFEST, STATS = "manifest.json", "stats.parquet"
 
 _NO_TIME = np.iinfo(np.int64).min  # as NumPy writes NaT
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from runvault.archive.admission import check_input, check_pointer, unknown_files
 from runvault.archive.artifacts import read_tables
-from runvault.archive.compose import ANNOTATIONS, MANIFEST, STATS
 from runvault.archive.curves import portfolio_tables
 from runvault.archive.gate import SWITCH, check_switch
 from runvault.errors import FormatError, IntegrityError, RunvaultError
@@ -26,6 +25,7 @@ from runvault.integrity.statistics import problems_of
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
+from runvault.model.records import ANNOTATIONS, MANIFEST, STATS
 from runvault.stores.git.damage import Damage
 from runvault.stores.git.soundness import SoundReader
 

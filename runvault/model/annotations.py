@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from runvault.errors import ConfigError, FormatError
 from runvault.model.canonical import check_name, check_text
 from runvault.model.ids import check_alias
-from runvault.model.records import MAX_NOTE_BYTES, MAX_RECORD_BYTES, dump_json, parse_json
+from runvault.model.records import ANNOTATIONS, MAX_NOTE_BYTES, MAX_RECORD_BYTES, dump_json, parse_json
 from runvault.model.times import later_of
 from runvault.model.validation import Instant, first_problem
 
@@ -106,7 +106,7 @@ class Annotations(BaseModel):
     @classmethod
     def from_bytes(cls, data: bytes, path: str = "") -> Self:
         """Read annotations that anybody may have written; FormatError where they are none (see `parse_json`)."""
-        path = path or "annotations.json"
+        path = path or ANNOTATIONS
         record = parse_json(data, path, max_text_bytes=MAX_NOTE_BYTES)
         try:
             return cls.model_validate(record)

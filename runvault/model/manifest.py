@@ -12,7 +12,7 @@ from runvault.errors import ConfigError, FormatError, IntegrityError
 from runvault.model.annotations import Annotations, Note, Replay, Tag, merge
 from runvault.model.canonical import hash_of_parsed, normalise, plain_bytes
 from runvault.model.ids import MAX_SEED, RunId
-from runvault.model.records import MAX_RECORD_BYTES, check_json, dump_json, parse_json
+from runvault.model.records import MANIFEST, MAX_RECORD_BYTES, check_json, dump_json, parse_json
 from runvault.model.run_json import FORMAT, check_format
 from runvault.model.validation import Instant, first_problem
 
@@ -168,14 +168,14 @@ class Manifest(BaseModel):
         SchemaTooNewError
             A newer runvault wrote it.
         """
-        path = path or "manifest.json"
+        path = path or MANIFEST
         members = upgraded(parse_json(data, path), path)
         manifest = cls._validated(members, path, strict=True)
         manifest._check_config(path)
         return manifest
 
     @classmethod
-    def from_dict(cls, members: Mapping[str, Json], path: str = "manifest.json") -> Self:
+    def from_dict(cls, members: Mapping[str, Json], path: str = MANIFEST) -> Self:
         """Make a manifest of its members; FormatError names the first that does not fit."""
         check_json(members, path)
         return cls._validated(members, path, strict=False)
@@ -204,7 +204,7 @@ class Manifest(BaseModel):
     def to_bytes(self) -> bytes:
         """Return the file; FormatError where it would be larger than readers accept."""
         record = self.to_dict()
-        check_json(record, "manifest.json")
+        check_json(record, MANIFEST)
         data = dump_json(record)
         if len(data) > MAX_RECORD_BYTES:
             raise FormatError(f"manifest.json would have {len(data):,} bytes, more than {MAX_RECORD_BYTES:,}")

@@ -12,6 +12,9 @@ from runvault.errors import FormatError
 
 Json: TypeAlias = Any
 
+# What a run's folder holds beside pointers
+MANIFEST, ANNOTATIONS, STATS = "manifest.json", "annotations.json", "stats.parquet"
+
 MAX_RECORD_BYTES = 1024 * 1024
 MAX_FILE_BYTES = 4 << 20  # of whatever an archive holds in Git: its statistics are the largest
 MAX_TEXT_BYTES = 4096

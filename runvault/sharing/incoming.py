@@ -13,9 +13,9 @@ from runvault.archive.admission import (
     max_bytes,
     one_line_of,
 )
-from runvault.archive.reading import ANNOTATIONS
 from runvault.errors import FormatError, RunvaultError
 from runvault.model.ids import RunId
+from runvault.model.records import ANNOTATIONS
 from runvault.stores.git.merging import Entry, Sides
 
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.archive.admission import one_line_of
 from runvault.archive.gate import SWITCH, check_switch
-from runvault.archive.reading import ANNOTATIONS, MANIFEST
 from runvault.archive.request import Provenance
 from runvault.archive.stores import DVC_CONFIG, Stores
 from runvault.errors import RunvaultError
 from runvault.model.annotations import Annotations, merge
 from runvault.model.ids import RunId
+from runvault.model.records import ANNOTATIONS, MANIFEST
 from runvault.sharing.incoming import Refusal, Version, problem_of_input, read_version
 from runvault.stores.dvc.remotes import SharedRemotes, shared_remotes
 from runvault.stores.git.edits import Content, Edit, FastForward, Known, Signature

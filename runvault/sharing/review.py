@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import orjson
 
 from runvault.archive.artifacts import read_tables
-from runvault.archive.reading import ANNOTATIONS, MANIFEST
 from runvault.errors import RunvaultError
 from runvault.model.annotations import Annotations, merge
 from runvault.model.changes import drift_between
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
 from runvault.model.metrics import sort_order
+from runvault.model.records import ANNOTATIONS, MANIFEST
 from runvault.sharing.cautions import Caution, Usual, cautions
 from runvault.sharing.span import Span
 from runvault.sharing.states import (

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import orjson
 
-from runvault.archive.reading import ANNOTATIONS, MANIFEST
 from runvault.errors import RunvaultError
 from runvault.model.ids import RunId
 from runvault.model.metrics import Number, restated
+from runvault.model.records import ANNOTATIONS, MANIFEST
 from runvault.stores.catalog.project import Projection, project
 from runvault.stores.catalog.schema import MOMENTS
 

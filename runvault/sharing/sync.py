@@ -14,6 +14,7 @@ from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.errors import BranchMovedError, RunvaultError
 from runvault.model.ids import RunId
+from runvault.model.records import MANIFEST
 from runvault.sharing.merge import Joined, join
 from runvault.sharing.pointers import pointers_brought
 from runvault.stores.dvc.remotes import ObjectRemote
@@ -172,7 +173,7 @@ def _gained(stores: Stores, seen: str | None, tip: str) -> Joined:
             gained.runs_added += 1
         elif not theirs:
             gained.removed += 1
-        elif ours.get("manifest.json") != theirs.get("manifest.json"):
+        elif ours.get(MANIFEST) != theirs.get(MANIFEST):
             gained.revisions_added += 1
             gained.drift.append(each.path.rpartition("/")[2])
     return gained

@@ -16,10 +16,10 @@ import orjson
 
 from runvault.errors import IntegrityError, RunvaultError
 from runvault.model.query import Selection
+from runvault.model.records import ANNOTATIONS, MANIFEST
 from runvault.model.source import ArchiveSource
 from runvault.stores.catalog.documents import ROW, documents, require_sum, sum_of
 from runvault.stores.catalog.files import BUSY_S, CatalogFile, CatalogImage, Damaged, Unwritable, build, translated
-from runvault.stores.catalog.folders import ANNOTATIONS, MANIFEST
 from runvault.stores.catalog.names import FIELD_NAMES, Names, encodable
 from runvault.stores.catalog.refresh import refresh_branch, tip_of
 from runvault.stores.catalog.schema import METRIC_COLUMNS, MOMENTS, SYMBOL, TAG, analyze, create_index, quoted

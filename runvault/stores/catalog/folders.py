@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from runvault.model.ids import MAX_SEED
+from runvault.model.records import ANNOTATIONS, MANIFEST
 from runvault.model.source import ArchiveSource, FileChange
-
-MANIFEST, ANNOTATIONS = "manifest.json", "annotations.json"
 
 _FOLDER = re.compile(r"runs/([0-9a-f]{2})/(\1[0-9a-f]{62}-(0|[1-9][0-9]{0,18}))/")
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import orjson
 
+from runvault.model.records import MANIFEST
 from runvault.model.source import ArchiveSource
-from runvault.stores.catalog.folders import MANIFEST, run_of
+from runvault.stores.catalog.folders import run_of
 from runvault.stores.catalog.numbers import Numbers
 from runvault.stores.catalog.sums import revision_sum
 

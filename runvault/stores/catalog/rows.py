@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from runvault.errors import RunvaultError
+from runvault.model.records import ANNOTATIONS, MANIFEST
 from runvault.model.source import ArchiveSource
 from runvault.stores.catalog.files import Damaged
-from runvault.stores.catalog.folders import ANNOTATIONS, MANIFEST, Change, Folder, binary, contents
+from runvault.stores.catalog.folders import Change, Folder, binary, contents
 from runvault.stores.catalog.numbers import Numbers
 from runvault.stores.catalog.project import Fact, Projection, column_metrics, leaves, own_facts, project
 from runvault.stores.catalog.schema import RUN_COLUMNS, SHARED, SYMBOL, TAG

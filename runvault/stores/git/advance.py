@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
+from runvault.model.records import MANIFEST
 from runvault.model.source import FileChange, Introduced
 
 # A longer way, or one that changes more folders of one depth, is told by git a line at a time.
@@ -63,7 +64,7 @@ class Advance:
         for step in self.steps:
             for path, (_, blob) in step.files.items():
                 parts = path.split("/")
-                if blob is not None and len(parts) == 4 and (parts[0], parts[3]) == ("runs", "manifest.json"):
+                if blob is not None and len(parts) == 4 and (parts[0], parts[3]) == ("runs", MANIFEST):
                     yield Introduced(step.commit, path, blob, step.seconds)
 
 

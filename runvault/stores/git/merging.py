@@ -11,6 +11,7 @@ import pygit2
 from pygit2.enums import FileMode, ObjectType
 
 from runvault.errors import FormatError
+from runvault.model.records import MANIFEST
 from runvault.stores.git.objects import open_repository, translated
 from runvault.stores.git.repository import Repository
 
@@ -199,5 +200,5 @@ def _read_changes(text: str) -> Iterator[Change]:
             head = head.lstrip("\n")
         if head:
             run, _, file = next(fields).rpartition("/")
-            if head != "D" or file == "manifest.json":
+            if head != "D" or file == MANIFEST:
                 yield Change(commit, run, removed=head == "D")
