@@ -328,8 +328,11 @@ def test_the_first_of_many_are_found_without_looking_at_all(
 
     def walks() -> list[str]:
         found = [sql for sql in statements if sql.startswith("SELECT r.run")]
+        counted = [sql for sql in statements if f"LIMIT {select.SOME}" in sql]
         statements.clear()
-        return ["all" if "CROSS JOIN" in sql else "first" for sql in found]
+        walked = ["all" if "CROSS JOIN" in sql else "first" for sql in found]
+        assert bool(counted) == (walked != ["first"])  # further than `FEW` only where the first ones were not enough
+        return walked
 
     assert ids(catalog, where=where, sort="-created_at", limit=5) == expected[:5]
     assert walks() == ["first"]

@@ -2,8 +2,9 @@
 
 SQLite keeps no histograms here, so that it cannot tell `sharpe_ratio > 1` (half of the runs) from
 `sharpe_ratio > 5` (three of them). We ask first: where an index finds few runs for one of the conditions, these are
-looked at; else the runs are walked in the order of the listing until there are enough. In between a walk begins too,
-and ends soon: where many runs fulfil each condition, the first ones of the listing mostly do.
+looked at. Where it does not, a walk in the order of the listing begins, and mostly ends soon: where many runs fulfil
+each condition, the first ones of the listing mostly fulfil all. Where these were not enough, some runs more are still
+looked at by number, and else the walk goes on to its end.
 """
 
 # ruff: noqa: S608 - values are bound; what is pasted into statements are names and constants of this package
@@ -86,7 +87,7 @@ class Query:
         Damaged
             Nothing is left out, and it is another number than was written.
         """
-        driver, _ = self._driver()
+        driver = self._driver(SOME)
         source = "runs r" if driver is None else self._driven(driver)
         sql = f"SELECT count(*) FROM {source} WHERE {self._where}"
         found = int(self._db.execute(sql, self._bind.values).fetchone()[0])
@@ -107,11 +108,12 @@ class Query:
         if selection.limit == 0:
             return []
         wanted = -1 if selection.limit is None else selection.offset + selection.limit
-        driver, driven = self._driver()
-        if driver is not None and driven > FEW >= wanted > 0:
-            found = self._among_first(wanted)
+        driver = self._driver(FEW)
+        if driver is None and self._drivers and not self._is_single:
+            found = self._among_first(wanted) if FEW >= wanted > 0 else []
             if len(found) == wanted:
                 return found[selection.offset :]
+            driver = self._driver(SOME)
         found = self._defined(driver, wanted)
         if self.order.column not in NEVER_NULL and (wanted < 0 or len(found) < wanted):
             found += self._undefined(driver, -1 if wanted < 0 else wanted - len(found))
@@ -283,16 +285,15 @@ class Query:
         found = self._db.execute("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?", (index_of(column),))
         return found.fetchone() is not None
 
-    def _driver(self) -> tuple[Driver | None, int]:
-        """Return the condition that the fewest runs fulfil, where they are few, and how many do."""
-        limit = FEW if self._is_single else SOME
+    def _driver(self, limit: int) -> Driver | None:
+        """Return the condition that the fewest runs fulfil, where they are fewer than `limit`."""
         best: Driver | None = None
         for driver in self._drivers:
             sql = f"SELECT count(*) FROM ({driver.sql} LIMIT {limit:d})"
             found = int(self._db.execute(sql, driver.values).fetchone()[0])
             if found < limit:
                 best, limit = driver, found
-        return best, limit
+        return best
 
     def _from(self, driver: Driver | None) -> str:
         if driver is not None:
