@@ -55,9 +55,10 @@ from runvault.stores.git.snapshots import Snapshot
 
 Json: TypeAlias = Any
 
-BATCH = 64  # runs a commit, and combinations that a vectorized entry is given at a time …
+BATCH = 64  # runs a commit …
 BATCH_S = 2.0  # … or what is there after this time, where backtests are slow …
 BATCH_BYTES = 256 * 2**20  # … or large
+CELLS = 2**20  # bars times combinations that a vectorized entry is given at a time: 8 MB an array
 TICK_S = 0.5
 
 DEATHS = 5  # so many in a row, and none that lives, are not the fault of combinations
@@ -260,10 +261,10 @@ def _annotate_known(plan: _Plan, outcome: SweepOutcome, provide: Provide) -> Non
 
 
 def _compute(plan: _Plan, todo: Sequence[Combination], archive: _Archive, watch: Watch) -> None:
-    size = BATCH if plan.types else 1
-    chunks = list(in_batches(todo, size))
     request = plan.request
-    count = min(request.workers or cpus(), len(chunks))
+    count = request.workers or cpus()
+    chunks = list(in_batches(todo, _together(plan, len(todo), count)))
+    count = min(count, len(chunks))
     with open_workers(plan.job(), request.executor, count, request.address) as workers:
         try:
             for answered in _answers(workers, chunks):
@@ -278,6 +279,18 @@ def _compute(plan: _Plan, todo: Sequence[Combination], archive: _Archive, watch:
             raise
     archive.flush()
     watch(archive.outcome)
+
+
+def _together(plan: _Plan, todo: int, workers: int) -> int:
+    """Return how many combinations a call is for.
+
+    A vectorized entry and the commit of what it returns cost much besides the combinations, so it gets many: as many as
+    fit into arrays of some size with the longest of its inputs, and leave each worker two calls.
+    """
+    if not plan.types:
+        return 1
+    bars = max((len(value) for value in plan.inputs.values() if hasattr(value, "iloc")), default=CELLS)
+    return max(BATCH, min(CELLS // max(1, bars), -(-todo // (2 * workers))))
 
 
 Answered: TypeAlias = Sequence[tuple[Sequence[Combination], Answer]]

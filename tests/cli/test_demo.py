@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SINGLES, SWEPT, BATCHES = 8, 1152, 18
+SINGLES, SWEPT = 8, 1152
+MOST_BATCHES = 18  # of 64; fewer where few workers share the combinations
 ARCHIVE = "refs/heads/runvault"  # in full: the package's folder has the branch's name
 
 pytestmark = [
@@ -70,7 +71,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 def test_the_demo_archives_single_runs_and_a_sweep_in_few_commits(demo: Demo) -> None:
     assert len(demo.runs()) == SINGLES + SWEPT
-    assert demo.kinds().count("sweep") == BATCHES
+    assert 1 <= demo.kinds().count("sweep") <= MOST_BATCHES
     assert demo.kinds().count("save") == SINGLES
     assert f"{SWEPT:,} combinations" in demo.printed
 

@@ -66,6 +66,12 @@ def deadly(prices, fast):
     return smas(prices, fast)
 
 
+def counted(prices, fast, slow):
+    with open(Path(__file__).with_name("calls.txt"), "a") as log:
+        log.write(f"{len(fast)}\\n")
+    return smas(prices, fast, slow)
+
+
 def one_column(prices, fast):
     above = prices["close"] > prices["close"].mean()
     return vbt.Portfolio.from_signals(prices["close"], above, ~above, init_cash=1000.0, freq="1D")
@@ -229,6 +235,20 @@ def test_vectorized_gives_the_numbers_of_each_combination_alone(vault: rv.Vault,
     changed = vault.replay(run, set={"params.fast": 4})
     assert changed.run.params == {**run.params, "fast": 4}
     assert run.portfolio().wrapper.shape == (120,)
+
+
+@pytest.mark.parametrize(("cells", "each"), [(2**20, 80), (120 * 70, 70), (120, 64)])
+def test_a_vectorized_entry_gets_many_at_a_time(
+    vault: rv.Vault, repo: Path, monkeypatch: pytest.MonkeyPatch, cells: int, each: int
+) -> None:
+    """Half of what a worker has to do, as far as the arrays stay small; a commit is for 64 anyway."""
+    monkeypatch.setattr("runvault.execution.sweep.CELLS", cells)
+    grid = {"fast": range(2, 82), "slow": [15, 20]}
+    before = commits(repo)
+    assert vault.sweep("strategy.py:counted", grid, **said(repo, workers=1, vectorized=True)).archived == 160
+    sizes = [int(line) for line in (repo / "calls.txt").read_text().split()]
+    assert sizes == [each, each, *[160 - 2 * each] * (each < 80)]
+    assert commits(repo) - before == len(sizes)
 
 
 def test_a_vectorized_entry_must_return_a_column_a_combination(vault: rv.Vault, repo: Path) -> None:
