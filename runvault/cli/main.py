@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+from importlib import import_module
 from typing import Any
 
 import click
 
 from runvault import __version__
-from runvault.cli import changing, keeping, reading, reviewing, running, saving, sharing
 from runvault.cli.common import Context
 from runvault.errors import ConfigError, FormatError, IntegrityError, RunvaultError
 from runvault.execution.own_process import end_quickly
@@ -23,8 +23,35 @@ GENERAL_HINTS = {
     IntegrityError: "run 'runvault verify' to see what else is damaged",
 }
 
+MODULES = {
+    "saving": ("init", "config", "save"),
+    "running": ("run", "sweep", "replay", "check", "stale", "bisect"),
+    "reading": ("list", "show", "has", "diff", "compare", "best", "similar", "log"),
+    "changing": ("tag", "note", "alias", "rm", "prune", "restore"),
+    "sharing": ("push", "pull", "clone", "merge", "remote", "bundle", "unbundle"),
+    "reviewing": ("review",),
+    "keeping": ("export", "reindex", "verify", "gc"),
+}
+"""By module of this package, the names of the commands in it."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class Commands(click.Group):
+    """Imports the module of a command when that is asked for: all of them take longer than looking up a run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - a method of click's
+        """Return the names of all commands."""
+        return sorted(name for names in MODULES.values() for name in names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Return a command by its name, None where there is none."""
+        for module, names in MODULES.items():
+            if cmd_name in names:
+                commands: tuple[click.Command, ...] = import_module(f"runvault.cli.{module}").COMMANDS
+                return next(command for command in commands if command.name == cmd_name)
+        return None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="runvault")
 @click.option("--repo", metavar="DIR", default=".", help="The repository, or a folder in it [default: here]")
 @click.option("--branch", metavar="NAME", help="The archive branch [default: git config runvault.branch, or runvault]")
@@ -36,11 +63,6 @@ def cli(ctx: click.Context, repo: str, branch: str | None, debug: bool) -> None:
     A run is referred to by its id, a unique prefix of at least 4 digits, an alias, or latest, latest-1, …
     """
     ctx.obj = Context(repo, branch, debug)
-
-
-for group in (saving, running, reading, changing, sharing, reviewing, keeping):
-    for command in group.COMMANDS:
-        cli.add_command(command)
 
 
 class Ended(KeyboardInterrupt):

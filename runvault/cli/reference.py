@@ -28,8 +28,15 @@ Results go to stdout; progress, notices and errors to stderr. An error is one li
 def reference() -> str:
     """Return the whole page."""
     parts = [HEAD, _section("runvault", cli)]
-    parts.extend(_section(f"runvault {name}", cli.commands[name]) for name in sorted(cli.commands))
+    parts.extend(_section(f"runvault {command.name}", command) for command in every_command())
     return "\n".join(parts)
+
+
+def every_command() -> list[click.Command]:
+    """Return all commands by name."""
+    context = click.Context(cli)
+    found = (cli.get_command(context, name) for name in cli.list_commands(context))
+    return [command for command in found if command is not None]
 
 
 def _section(path: str, command: click.Command) -> str:

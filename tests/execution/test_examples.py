@@ -15,7 +15,7 @@ from machine import git
 from ruamel.yaml import YAML
 
 import runvault as rv
-from runvault.cli.main import cli
+from runvault.cli.running import check
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -110,6 +110,6 @@ def test_the_workflow_says_what_there_is() -> None:
 
     lines = [step["run"] for step in workflow["jobs"]["golden"]["steps"] if "run" in step]
     assert "runvault check --trust-code" in lines
-    assert {"--tag", "--trust-code"} <= {name for option in cli.commands["check"].params for name in option.opts}
+    assert {"--tag", "--trust-code"} <= {name for option in check.params for name in option.opts}
     assert "refs/heads/runvault" in lines[0]
     assert "refs/runvault/code/*" in lines[0]

@@ -18,7 +18,7 @@ from results import make_result
 from ruamel.yaml import YAML
 
 import runvault as rv
-from runvault.cli.main import cli
+from runvault.cli.reviewing import review
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SERVER_REF = {"github": "refs/pull/7/head", "gitlab": "refs/merge-requests/7/head"}
@@ -147,7 +147,7 @@ def _steps(name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", SERVER_REF)
 def test_a_job_uses_options_that_there_are(name: str) -> None:
-    options = {option for param in cli.commands["review"].params for option in param.opts}
+    options = {option for param in review.params for option in param.opts}
     said = [line for text in lines_of(name) for line in text.splitlines() if "runvault --repo" in line]
 
     assert len(said) == 2
