@@ -11,12 +11,11 @@ from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
 from runvault.model.records import ANNOTATIONS, MANIFEST, MAX_FILE_BYTES, MAX_RECORD_BYTES, STATS
-from runvault.stores.dvc import Pointer, parse_pointer
+from runvault.stores.dvc import MAX_POINTER_BYTES, Pointer, parse_pointer
 
 Json: TypeAlias = Any
 
 MAX_STATS_BYTES = MAX_FILE_BYTES
-MAX_POINTER_BYTES = 4096
 MAX_FILES = 64
 
 

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runvault.archive.admission import (
-    MAX_FILES,
-    MAX_POINTER_BYTES,
-    Sound,
-    check_input,
-    check_run_folder,
-    max_bytes,
-    one_line_of,
-)
+from runvault.archive.admission import MAX_FILES, Sound, check_input, check_run_folder, max_bytes, one_line_of
 from runvault.errors import FormatError, RunvaultError
 from runvault.model.ids import RunId
 from runvault.model.records import ANNOTATIONS
+from runvault.stores.dvc import MAX_POINTER_BYTES
 from runvault.stores.git.merging import Entry, Sides
 
 
