@@ -58,6 +58,10 @@ class Inputs:
         windows = {**request.windows, **({} if valued is None else {valued: _window_members(outcome.window)})}
         return {name: {"md5": md5, **windows.get(name, {})} for name, md5 in md5s.items()}
 
+    def and_those(self, others: Inputs) -> Inputs:
+        """Return these inputs and others."""
+        return Inputs({**self.md5, **others.md5}, {**self.names, **others.names}, {**self.pointers, **others.pointers})
+
 
 def keep_inputs(stores: Stores, files: Mapping[str, Path]) -> Inputs:
     """Fingerprint input files and folders, and keep their content in the DVC cache.

@@ -70,7 +70,6 @@ def apply(overrides: Overrides, recipe: Recipe, manifest: Mapping[str, Json]) ->
     )
     if overrides.span and (not recipe.inputs or recipe.series == {}):
         raise ConfigError("the recipe has no inputs that could be cut", hint=_takes(params, settings, recipe))
-    inputs = {name: asdict(each) for name, each in recipe.inputs.items() if name not in overrides.data}
     if recipe.kind == COMMAND:
         _refuse_unplaced(overrides, recipe)
     return {
@@ -82,7 +81,6 @@ def apply(overrides: Overrides, recipe: Recipe, manifest: Mapping[str, Json]) ->
         "entry": recipe.entry,
         "params": params,
         "settings": settings,
-        "inputs": inputs,
         "seed": manifest["seed"] if overrides.seed is None else overrides.seed,
         "span": asdict(span),
         "series": None if recipe.series is None else dict(recipe.series),

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 from runvault.archive.artifacts import read_tables
 from runvault.archive.changing import annotate_runs
-from runvault.archive.inputs import keep_inputs
+from runvault.archive.inputs import Inputs, keep_inputs
 from runvault.archive.reading import Located, read_manifest
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.saving import save_result
@@ -27,7 +27,7 @@ from runvault.errors import ReplayError, RunvaultError
 from runvault.execution.child import ERROR, FILES, OUTPUT
 from runvault.execution.overrides import NO_OVERRIDES, Overrides, apply
 from runvault.execution.parcels import read_parcel
-from runvault.execution.recipe import COMMAND, FILE, Input, Recipe
+from runvault.execution.recipe import COMMAND, Input, Recipe
 from runvault.execution.run import recipe_inputs
 from runvault.execution.series import Span
 from runvault.model.annotations import Annotations, Replay
@@ -110,10 +110,16 @@ def replay(
     if recipe.kind == COMMAND:
         _require_own_command(stores, manifest, recipe, request.trusted, ask)
     job = apply(request.overrides, recipe, manifest)
+    given = request.overrides.data
+    kept = keep_inputs(stores, given)  # before it runs: whatever happens to a file meanwhile, this is what is archived
+    root = (stores.code.work_tree or stores.repository.common_dir).resolve()
+    recipe = replace(recipe, inputs={**recipe.inputs, **recipe_inputs(given, kept, root)})
     try:
-        with _ran(stores, commit, job, manifest, request) as (result, told):
+        with _ran(stores, commit, recipe, job, manifest, request) as (result, told):
             if request.overrides:
-                return _archived_anew(stores, located, manifest, recipe, job, result, told, commit, request, provide)
+                return _archived_anew(
+                    stores, located, manifest, recipe, kept, job, result, told, commit, request, provide
+                )
             outcome = _judged(stores, located, manifest, result, request, provide())
     except ReplayError as error:
         if request.overrides:
@@ -159,16 +165,20 @@ def _require_own_command(stores: Stores, manifest: Mapping[str, Json], recipe: R
 
 @contextmanager
 def _ran(
-    stores: Stores, commit: str, job: Mapping[str, Json], manifest: Mapping[str, Json], request: ReplayRequest
+    stores: Stores,
+    commit: str,
+    recipe: Recipe,
+    job: Mapping[str, Json],
+    manifest: Mapping[str, Json],
+    request: ReplayRequest,
 ) -> Iterator[tuple[Result, Mapping[str, Json]]]:
     """Yield the result of the recipe in a worktree of its own, and what the child tells of it."""
     with temporary_worktree(stores.repository, commit) as tree:
         folder = tree.parent / "replay"  # goes with the worktree, also where this process is killed
         out = folder / "out"
         out.mkdir(parents=True)
-        recorded = {name: Input(**each) for name, each in job["inputs"].items()}
-        inputs = {name: (str(place_input(stores, each, tree, folder)), each.kind) for name, each in recorded.items()}
-        inputs |= {name: (str(path.resolve()), FILE) for name, path in request.overrides.data.items()}
+        placed = {name: place_input(stores, each, tree, folder) for name, each in recipe.inputs.items()}
+        inputs = {name: (str(path), recipe.inputs[name].kind) for name, path in placed.items()}
         document = {**job, "root": str(tree), "inputs": inputs, "dump": request.pickles != "none"}
         document["trusted"] = request.trusted
         document["backend"] = (manifest.get("environment") or {}).get("backend")
@@ -303,6 +313,7 @@ def _archived_anew(
     located: Located,
     manifest: Mapping[str, Json],
     recipe: Recipe,
+    kept: Inputs,
     job: Mapping[str, Json],
     result: Result,
     told: Mapping[str, Json],
@@ -311,21 +322,19 @@ def _archived_anew(
     provide: Callable[[], Provenance],
 ) -> ReplayOutcome:
     """Archive what overrides made, as a run of its own."""
-    root = (stores.code.work_tree or stores.repository.common_dir).resolve()
-    given = request.overrides.data
-    inputs = {**recipe.inputs, **recipe_inputs(given, keep_inputs(stores, given), root)}
-    changed = replace(recipe, inputs=inputs, files=told["files"], span=Span(**job["span"]))
+    changed = replace(recipe, files=told["files"], span=Span(**job["span"]))
     source = located.commit or _brought(stores, located)
-    with tempfile.TemporaryDirectory(
-        prefix="runvault-inputs-"
-    ) as folder:  # what the child was given, it may have changed
-        outside = {name: replace(each, path="") for name, each in inputs.items()}
-        files = {name: place_input(stores, each, Path(folder), Path(folder)) for name, each in outside.items()}
+    given = request.overrides.data
+    recorded = {name: replace(each, path="") for name, each in recipe.inputs.items() if name not in given}
+    # Placed anew: what the child was given, it may have changed.
+    with tempfile.TemporaryDirectory(prefix="runvault-inputs-") as folder:
+        files = {name: place_input(stores, each, Path(folder), Path(folder)) for name, each in recorded.items()}
+        kept = kept.and_those(keep_inputs(stores, files))
         save = SaveRequest(
             strategy=manifest["config"]["strategy"],
             params=told["params"],
             settings=job["settings"],
-            data={name: path for name, path in files.items() if inputs[name].path},
+            data={name: path for name, path in {**files, **given}.items() if recipe.inputs[name].path},
             windows=told.get("windows", {}),
             seed=job["seed"],
             pickles=request.pickles,
@@ -335,7 +344,7 @@ def _archived_anew(
             duration_s=told["duration_s"],
         )
         code = {**(manifest.get("code") or {}), "commit": commit}
-        saved = save_result(stores, result, save, replace(provide(), code=code), keep_inputs(stores, files))
+        saved = save_result(stores, result, save, replace(provide(), code=code), kept)
     return ReplayOutcome(
         "changed", located.id, diff_metrics(manifest["metrics"], result.metrics), saved=saved, digest=result.digest
     )

@@ -141,6 +141,39 @@ def test_another_input_makes_a_new_run(vault: rv.Vault, saved: rv.Saved, here: P
     assert replayed.run.manifest["config"]["data"]["prices"]["md5"] == recipe["inputs"]["prices"]["md5"]
 
 
+WRITING = """
+from pathlib import Path
+
+import vectorbt as vbt
+
+
+def backtest(prices, path: str = ""):
+    if path:
+        with Path(path).open("a") as file:
+            file.write("2020-03-01,1.0\\n")
+    return vbt.Portfolio.from_holding(prices.set_index("date")["close"], freq="1D")
+"""
+
+
+def test_another_input_that_changes_meanwhile_is_archived_as_it_was_at_the_start(vault: rv.Vault, here: Path) -> None:
+    (here / "writing.py").write_text(WRITING)
+    run = vault.run("writing.py:backtest", data=DATA).run
+    other = here / "data" / "other.csv"
+    before = (here / "data" / "prices.csv").read_bytes().replace(b"2020-01-", b"2021-01-")
+    other.write_bytes(before)
+
+    replayed = vault.replay(run, data={"prices": other}, set={"params.path": str(other)})
+
+    assert replayed.run is not None
+    assert other.read_bytes() != before
+    given = replayed.run.manifest["recipe"]["inputs"]["prices"]
+    assert replayed.run.manifest["config"]["data"]["prices"]["md5"] == given["md5"]
+    assert vault.stores.objects.get(given["md5"]) == before
+    with vault.stores.objects.pending.collecting() as noted:
+        assert noted == set()  # what is put before and after is noted once, and taken back once
+    assert vault.replay(replayed.run).verdict == "exact"
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [
