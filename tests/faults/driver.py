@@ -3,10 +3,11 @@
 ::
 
     driver.py save REPO BRANCH PREFIX COUNT [bulk]   save runs PREFIX-0 …, say "ack PREFIX-i COMMIT SECONDS" after each
-    driver.py serve REPO BRANCH                      fork a child for each line "save NAME [bulk]" on stdin
+    driver.py serve REPO BRANCH [threads]            fork a child for each line "save NAME [bulk]" on stdin
 
 A child of `serve` says "pid N" and waits for the line "go", so that strace can be attached to it before it begins;
-then it says "ack COMMIT" or "error TYPE MESSAGE", and its parent says "end STATUS".
+then it says "ack COMMIT" or "error TYPE MESSAGE", and its parent says "end STATUS". strace counts calls by thread: so a
+child syncs in one, whatever the disk takes, or always in several (`threads`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runvault.errors import RunvaultError
+from runvault.stores.git import disk
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.objects import Tip
 from runvault.stores.git.repository import Repository
@@ -101,6 +103,7 @@ def main(argv: list[str]) -> int:
     action, repo, branch, *rest = argv
     repository = Repository.find(Path(repo), branch)
     if action == "serve":
+        disk.SLOW_S = -1.0 if "threads" in rest else float("inf")
         return serve(repository)
     return save_many(repository, rest[0], int(rest[1]), bulk="bulk" in rest)
 

@@ -47,9 +47,9 @@ def start(*args: str, **options: object) -> subprocess.Popen[str]:
 class Server:
     """A driver that forks a saver a line, so that the imports are paid for once."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, *, threads: bool = False) -> None:
         self.repository = repository
-        args = ["serve", str(repository.common_dir.parent), repository.branch]
+        args = ["serve", str(repository.common_dir.parent), repository.branch, *(["threads"] if threads else [])]
         self._process = start(*args, stdin=subprocess.PIPE)
         assert self._read() == "ready"
 
@@ -93,8 +93,8 @@ def _attach(pid: str, options: Sequence[str]) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def serving(repository: Repository) -> Iterator[Server]:
-    server = Server(repository)
+def serving(repository: Repository, *, threads: bool = False) -> Iterator[Server]:
+    server = Server(repository, threads=threads)
     try:
         yield server
     finally:

@@ -160,14 +160,14 @@ def take_objects(repository: Repository, keep: str) -> None:
 
 def test_objects_pruned_before_the_branch_moves_are_written_again(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = new_archive(repo)
-    sync, prunes = writing.sync_objects, []
+    write, prunes = writing.write_loose, []
 
-    def sync_then_prune(common_dir: Path, built: writing.Built) -> None:
-        sync(common_dir, built)
+    def write_then_prune(folder: Path, new: writing.NewObjects, needed: set[str]) -> None:
+        write(folder, new, needed)
         if len(prunes) < 3:
             prunes.append(git(repo, "prune", "--expire=now"))
 
-    monkeypatch.setattr(writing, "sync_objects", sync_then_prune)
+    monkeypatch.setattr(writing, "write_loose", write_then_prune)
     assert save(repository, "pruned") == repository.tip()
     assert len(prunes) == 3
     assert saved_runs(repository) == {"pruned"}

@@ -45,3 +45,4 @@ def test_a_killed_save_costs_nothing_but_itself(repo: Path, tmp_path: Path, bulk
     assert acknowledged <= saved_runs(repository)
     assert_sound(repository)
     assert not (repository.common_dir / f"{repository.ref}.lock").exists()
+    assert list((repository.common_dir / "objects").glob("tmp_objdir-*")) == []

@@ -39,3 +39,4 @@ def test_a_failing_disk_is_a_typed_error(repo: Path, tmp_path: Path, problem: st
             acknowledged |= {f"after-{place}", name}
     assert acknowledged <= saved_runs(repository)
     assert_sound(repository)
+    assert list((repository.common_dir / "objects").glob("tmp_objdir-*")) == []

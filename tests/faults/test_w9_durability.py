@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from harness import needs_strace, new_archive, serving
 
+from runvault.stores.git.repository import Repository
+
 pytestmark = [pytest.mark.faults, needs_strace]
 
-CALLS = "openat,creat,write,pwrite64,rename,renameat,renameat2,link,linkat,mkdir,mkdirat,fsync,fdatasync"
+CALLS = "openat,creat,write,pwrite64,rename,renameat,renameat2,link,linkat,mkdir,mkdirat,rmdir,fsync,fdatasync"
 # Advice that nothing depends on: who holds the lock, how many objects wait to be packed, refs that live for one save.
 ADVISORY = re.compile(r"/runvault/(write\.(lock|holder\.json)|loose-objects)$|/refs/runvault(/|$)|\.keep$|\.idx\.lock$")
 
@@ -31,6 +33,7 @@ class Audit:
     unsynced_names: set[str] = field(default_factory=set)
     early: list[str] = field(default_factory=list)
     installed: list[str] = field(default_factory=list)
+    synced: list[str] = field(default_factory=list)
     moved: bool = False
     answered: bool = False
 
@@ -44,6 +47,10 @@ class Audit:
                 self._synced(DESCRIPTOR.findall(arguments)[0])
             case "rename" | "renameat" | "renameat2" | "link" | "linkat":
                 self._installed(*QUOTED.findall(arguments)[:2])
+                if name.startswith("rename"):
+                    self.unsynced_names.discard(QUOTED.findall(arguments)[0])
+            case "rmdir":
+                self.unsynced_names.discard(QUOTED.findall(arguments)[0])
             case "mkdir" | "mkdirat":
                 self._named(QUOTED.findall(arguments)[0])
             case "openat" | "creat" if "O_CREAT" in arguments:
@@ -58,6 +65,7 @@ class Audit:
             self.unsynced_files.add(path)
 
     def _synced(self, path: str) -> None:
+        self.synced.append(path)
         self.unsynced_files.discard(path)
         self.unsynced_names = {name for name in self.unsynced_names if str(Path(name).parent) != path}
 
@@ -96,19 +104,46 @@ def replay(audit: Audit, trace: Path) -> None:
                 audit.call(name, rest)
 
 
+def audited(repository: Repository, trace: Path, *, bulk: bool, threads: bool) -> Audit:
+    """Save a run under strace, and follow what it did."""
+    with serving(repository, threads=threads) as server:
+        options = ("-y", "-s", "256", "-o", str(trace), "-e", f"trace={CALLS}")
+        assert server.save("audited", *options, bulk=bulk).acknowledged
+    audit = Audit(str(repository.common_dir), repository.branch)
+    replay(audit, trace)
+    return audit
+
+
+@pytest.mark.parametrize("threads", [False, True], ids=["one thread", "threads"])
 @pytest.mark.parametrize("branch", ["runvault", "team/alpha"])
 @pytest.mark.parametrize("bulk", [False, True], ids=["single", "bulk"])
-def test_everything_is_on_disk_before_it_is_promised(repo: Path, tmp_path: Path, bulk: bool, branch: str) -> None:
-    repository = new_archive(repo, branch)
-    trace = tmp_path / "trace"
-    with serving(repository) as server:
-        outcome = server.save("audited", "-y", "-s", "64", "-o", str(trace), "-e", f"trace={CALLS}", bulk=bulk)
-    assert outcome.acknowledged
-    audit = Audit(str(repository.common_dir), branch)
-    replay(audit, trace)
+def test_everything_is_on_disk_before_it_is_promised(
+    repo: Path, tmp_path: Path, bulk: bool, branch: str, threads: bool
+) -> None:
+    audit = audited(new_archive(repo, branch), tmp_path / "trace", bulk=bulk, threads=threads)
     assert (audit.moved, audit.answered) == (True, True)
     assert len(audit.installed) >= (4 if bulk else 11)
     assert audit.early == []
+
+
+@pytest.mark.parametrize("threads", [False, True], ids=["one thread", "threads"])
+def test_objects_are_synced_once_each_and_named_together(repo: Path, tmp_path: Path, threads: bool) -> None:
+    repository = new_archive(repo)
+    trace, objects = tmp_path / "trace", repository.common_dir / "objects"
+    audit = audited(repository, trace, bulk=False, threads=threads)
+    named = [Path(path) for path in audit.installed if Path(path).is_relative_to(objects)]
+    synced = [Path(path) for path in audit.synced if Path(path).is_relative_to(objects)]
+    assert len(named) == 9  # 4 files, 4 trees and a commit: the fifth file, "{}", is known from an earlier run
+    [known] = (path for path in synced if path.is_file() and path not in named)
+    folders = {path.parent for path in (*named, known)} | {objects}
+    files, names = synced[: -len(folders)], synced[-len(folders) :]
+    assert len(files) == len(set(files)) == 10
+    assert (set(names), len(names)) == (folders, len(folders))
+
+    steps = [line.split("(")[0].split()[-1] for line in trace.read_text().splitlines() if str(objects) in line]
+    last_sync, first_name = len(steps) - steps[::-1].index("fsync"), steps.index("rename")
+    assert steps[:first_name].count("fsync") == len(files)
+    assert steps[first_name:last_sync].count("fsync") == len(folders)
 
 
 def test_the_audit_sees_what_plain_git_leaves_out(tmp_path: Path) -> None:

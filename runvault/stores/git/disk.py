@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, TypeVar
+
+SLOW_S = 0.002  # a sync that takes longer is worth threads
+_MAX_THREADS = 8
+
+T = TypeVar("T")
 
 
 def install(path: Path, content: bytes) -> None:
@@ -38,6 +45,46 @@ def sync_file(path: Path) -> None:
 def sync_folder(path: Path) -> None:
     """Bring the names in a folder to disk. Windows cannot open a folder, and keeps its own journal of names."""
     sync_file(path)
+
+
+def sync_open(file: IO[bytes]) -> None:
+    """Bring to disk what was written to an open file."""
+    _sync(file.fileno())
+
+
+def start_writing(file: IO[bytes]) -> None:
+    """Have a file written whose sync is to follow: what is on its way together shares a journal commit.
+
+    Linux writes what it is told to forget. Where this is not known, syncs find more to do.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # advice: the sync will tell
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def sync_all(sync: Callable[[T], None], items: Iterable[T]) -> None:
+    """Call `sync` for every item; where the first is slow, wait for the others together.
+
+    Syncs that wait together share a journal commit and what the disk is told, and none holds the interpreter's lock. On
+    a quick disk starting threads costs more than it saves.
+    """
+    first, rest = (todo := list(items))[:1], todo[1:]
+    started = time.monotonic()
+    for item in first:
+        sync(item)
+    if len(rest) < 2 or time.monotonic() - started < SLOW_S:
+        for item in rest:
+            sync(item)
+        return
+    try:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(len(rest), _MAX_THREADS)) as pool:
+            for _ in pool.map(sync, rest):
+                pass
+    except RuntimeError:  # while Python ends no thread is to be had, and a handler of `atexit` may save
+        for item in rest:
+            sync(item)
 
 
 def _sync(descriptor: int) -> None:

@@ -13,7 +13,6 @@ from pygit2.enums import FileMode, ObjectType, Option, RepositoryOpenFlag
 
 from runvault.errors import RunvaultError
 from runvault.model.records import MAX_FILE_BYTES
-from runvault.stores.git.disk import sync_file, sync_folder
 from runvault.stores.git.edits import Content, Known
 from runvault.stores.git.failures import error_for
 from runvault.stores.git.summed import refuse_damaged_indexes
@@ -166,13 +165,11 @@ class Built:
     """What building an edit made: the root tree, and every object that it needs and the tip's need not have.
 
     `contents` holds the objects, so that they can be written again with nothing to read; of a sweep's none are kept.
-    `known` are the blobs that were there before, perhaps written by a program that syncs nothing. `blobs` are the files
-    by path, and the folders that were taken whole.
+    `blobs` are the files by path, and the folders that were taken whole.
     """
 
     tree: pygit2.Oid | None = None
     contents: dict[str, tuple[ObjectType, bytes]] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)
     blobs: dict[str, pygit2.Oid] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
 
@@ -221,21 +218,7 @@ def _build_folder(
 
 def _write_blob(handle: pygit2.Repository, content: bytes, path: str, built: Built) -> pygit2.Oid:
     blob = pygit2.hash(content)
-    if blob in handle.odb:
-        built.known.add(str(blob))
     handle.odb.write(ObjectType.BLOB, content)  # of a known one the time is renewed, so that no prune takes it
     built.contents[str(blob)] = (ObjectType.BLOB, content)
     built.blobs[path] = blob
     return blob
-
-
-def sync_objects(common_dir: Path, built: Built) -> None:
-    """Bring to disk what libgit2 leaves out: new fan-out folders' names, and blobs that others had written before."""
-    folder = common_dir / "objects"
-    with translated("cannot sync the objects"):
-        for name in built.known:
-            path = folder / name[:2] / name[2:]
-            with suppress(FileNotFoundError):  # packed: git syncs packs
-                sync_file(path)
-                sync_folder(path.parent)
-        sync_folder(folder)

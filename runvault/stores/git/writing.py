@@ -28,13 +28,13 @@ from runvault.stores.git.edits import Edit, FastForward
 from runvault.stores.git.failures import DisturbedError
 from runvault.stores.git.journal import LockHeldError
 from runvault.stores.git.lock import write_lock
+from runvault.stores.git.loose import NewObjects, write_loose
 from runvault.stores.git.maintenance import Maintenance
 from runvault.stores.git.objects import (
     Built,
     Tip,
     build,
     open_repository,
-    sync_objects,
     translated,
 )
 from runvault.stores.git.packs import gc_is_running, write_pack
@@ -190,22 +190,26 @@ class Writer:
         """Write the objects of an edit and hold them; None where the tree would stay the same."""
         if isinstance(edit, FastForward):
             yield _found(handle, edit.commit)
-        elif edit.bulk:
+            return
+        new = NewObjects.of(handle)
+        if edit.bulk:
             draft = commit_content(handle, tip, edit, str(tip.tree.id if tip.tree is not None else NO_OBJECT))
             with imported(self._repository, tip, edit.files, draft) as built:
-                yield self._commit(handle, tip, edit, built)
+                yield self._commit(handle, new, tip, edit, built)
         else:
-            yield self._commit(handle, tip, edit, build(handle, tip.tree, edit.files))
+            yield self._commit(handle, new, tip, edit, build(handle, tip.tree, edit.files))
 
-    def _commit(self, handle: pygit2.Repository, tip: Tip, edit: Edit, built: Built) -> _Made | None:
+    def _commit(self, handle: pygit2.Repository, new: NewObjects, tip: Tip, edit: Edit, built: Built) -> _Made | None:
         if tip.tree is not None and built.tree == tip.tree.id and edit.merged is None:
             return None
         with translated("cannot write the commit"):
             content = commit_content(handle, tip, edit, str(built.tree))
+            folder = self._repository.common_dir / "objects"
             if edit.signed and signs_commits(self._repository):
+                write_loose(folder, new, built.contents)  # git looks for the tree
                 content = sign_commit(self._repository, content)
             commit = str(handle.odb.write(ObjectType.COMMIT, content))
-        sync_objects(self._repository.common_dir, built)
+            write_loose(folder, new, {commit, *built.contents})
         return _Made(commit, content, built)
 
     def _checkouts(self, old: str | None, new: str) -> list[Checkout]:
