@@ -43,7 +43,11 @@ def mounted(image: Path, place: Path) -> Iterator[Path]:
         yield place
     finally:
         gc.collect()  # a vault holds its note of what it has put
-        subprocess.run(["umount", str(place)], check=True)
+        deadline = time.monotonic() + 10
+        # Programs that a killed process had started end a moment after it, and nobody can wait for them.
+        while subprocess.run(["umount", str(place)], stderr=subprocess.DEVNULL).returncode:
+            assert time.monotonic() < deadline, f"{place} stays busy"
+            time.sleep(0.1)
 
 
 @pytest.fixture
