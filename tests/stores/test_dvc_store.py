@@ -265,6 +265,21 @@ def test_syncs_of_a_slow_disk_are_waited_for_together(store: ObjectStore, monkey
     assert time.monotonic() - started < 0.05 * 30  # one after the other they are more than 48
 
 
+AT_EXIT = """
+import atexit
+from runvault.stores.dvc import batch
+batch.SLOW_S = -1
+done = []
+atexit.register(lambda: (batch._in_parallel(done.append, range(9)), print(sorted(set(done)))))
+"""
+
+
+def test_objects_are_synced_while_python_ends(tmp_path: Path) -> None:
+    """No thread is to be had by then."""
+    done = subprocess.run([sys.executable, "-c", AT_EXIT], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{list(range(9))}\n")
+
+
 def test_files_and_folders_are_synced_before_and_after_they_get_their_names(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

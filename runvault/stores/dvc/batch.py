@@ -207,6 +207,10 @@ def _in_parallel(work: Callable[..., None], items: Iterable[object]) -> None:
         for item in rest:
             work(item)
         return
-    with ThreadPoolExecutor(min(len(rest), 8)) as pool:
-        for _ in pool.map(work, rest):
-            pass
+    try:
+        with ThreadPoolExecutor(min(len(rest), 8)) as pool:
+            for _ in pool.map(work, rest):
+                pass
+    except RuntimeError:  # while Python ends no thread is to be had, and a handler of `atexit` may save
+        for item in rest:
+            work(item)
