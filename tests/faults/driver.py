@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runvault.errors import RunvaultError
-from runvault.stores.git import disk
+from runvault.stores import disk
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.objects import Tip
 from runvault.stores.git.repository import Repository

@@ -21,8 +21,9 @@ STRACE = shutil.which("strace")
 PUT = """
 import sys
 from pathlib import Path
-from runvault.stores.dvc import ObjectStore, batch
-batch.SLOW_S = float("inf")  # one thread: strace counts calls by thread
+from runvault.stores import disk
+from runvault.stores.dvc import ObjectStore
+disk.SLOW_S = float("inf")  # one thread: strace counts calls by thread
 keep, dvc_folder = Path(sys.argv[1]), Path(sys.argv[2])
 store = ObjectStore(keep, dvc_folder)
 store.cache

@@ -6,8 +6,6 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pygit2
@@ -17,7 +15,7 @@ from pygit2.enums import ObjectType
 from support import ADA, NOON, archive_in, run_files, run_path, saves
 
 from runvault.errors import RunvaultError
-from runvault.stores.git import disk, loose
+from runvault.stores.git import loose
 from runvault.stores.git.edits import Edit
 from runvault.stores.git.objects import open_repository
 from runvault.stores.git.reading import Reader
@@ -243,48 +241,3 @@ def test_objects_are_found_before_they_are_written_and_after(repo: Path) -> None
     assert new.objects == {}
     assert len(loose_files(Repository.find(repo)) - before) == 1
     assert pygit2.Repository(str(repo))[blob].data == b"new"
-
-
-@pytest.mark.parametrize(("count", "slow", "threads"), [(1, True, 1), (2, True, 1), (9, False, 1), (9, True, 9)])
-def test_threads_wait_where_a_sync_is_slow(
-    monkeypatch: pytest.MonkeyPatch, count: int, slow: bool, threads: int
-) -> None:
-    monkeypatch.setattr(disk, "SLOW_S", -1 if slow else float("inf"))
-    done: list[tuple[int, int]] = []
-    together = threading.Barrier(threads - 1 or 1)
-
-    def sync(item: int) -> None:
-        if item and threads > 1:
-            together.wait(10)  # all others at once
-        done.append((item, threading.get_ident()))
-
-    disk.sync_all(sync, range(count))
-    assert sorted(item for item, _ in done) == list(range(count))
-    assert len({thread for _, thread in done}) == threads
-
-
-AT_EXIT = """
-import atexit, threading
-from runvault.stores.git import disk
-disk.SLOW_S = -1
-done = []
-atexit.register(lambda: (disk.sync_all(done.append, range(9)), print(sorted(done))))
-"""
-
-
-def test_files_are_synced_while_python_ends(tmp_path: Path) -> None:
-    """No thread is to be had by then."""
-    done = subprocess.run([sys.executable, "-c", AT_EXIT], cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{list(range(9))}\n")
-
-
-@pytest.mark.parametrize("slow", [False, True])
-def test_a_sync_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
-    monkeypatch.setattr(disk, "SLOW_S", -1 if slow else float("inf"))
-
-    def sync(item: int) -> None:
-        if item == 5:
-            raise OSError(5, "Input/output error")
-
-    with pytest.raises(OSError, match="Input/output error"):
-        disk.sync_all(sync, range(9))

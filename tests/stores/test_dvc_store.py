@@ -233,13 +233,13 @@ def test_what_a_full_disk_did_not_take_can_be_put_again_in_the_same_batch(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "MAX_OPEN", 2)
-    sync = batches._sync_pending
+    sync = batches.sync_open
     with store.batch():
         store.put(b"one")
-        monkeypatch.setattr(batches, "_sync_pending", no_space)
+        monkeypatch.setattr(batches, "sync_open", no_space)
         with pytest.raises(RunvaultError):
             store.put(DATA)
-        monkeypatch.setattr(batches, "_sync_pending", sync)
+        monkeypatch.setattr(batches, "sync_open", sync)
         store.put(DATA)
 
     assert store.get(MD5) == DATA
@@ -263,21 +263,6 @@ def test_syncs_of_a_slow_disk_are_waited_for_together(store: ObjectStore, monkey
         for i in range(16):
             store.put(bytes([i]))
     assert time.monotonic() - started < 0.05 * 30  # one after the other they are more than 48
-
-
-AT_EXIT = """
-import atexit
-from runvault.stores.dvc import batch
-batch.SLOW_S = -1
-done = []
-atexit.register(lambda: (batch._in_parallel(done.append, range(9)), print(sorted(set(done)))))
-"""
-
-
-def test_objects_are_synced_while_python_ends(tmp_path: Path) -> None:
-    """No thread is to be had by then."""
-    done = subprocess.run([sys.executable, "-c", AT_EXIT], cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{list(range(9))}\n")
 
 
 def test_files_and_folders_are_synced_before_and_after_they_get_their_names(
@@ -310,7 +295,7 @@ def test_files_and_folders_are_synced_before_and_after_they_get_their_names(
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Return the files and folders that are synced from now on."""
     seen: list[Path] = []
-    for where in ("_sync_path", "sync_folder"):
+    for where in ("sync_file", "sync_folder"):
         inner = getattr(batches, where)
         monkeypatch.setattr(batches, where, lambda path, inner=inner: seen.append(path) or inner(path))
     return seen

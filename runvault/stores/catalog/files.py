@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from runvault.errors import BusyError
 from runvault.stores.catalog.schema import PAGE_SIZE, VERSION, create_indexes, create_tables
+from runvault.stores.disk import sync_file, sync_folder
 
 BUSY_S = 60.0
 REPLACE_S = 2.0
@@ -183,7 +184,7 @@ class CatalogFile:
                 for name in ("wal", "shm"):
                     self._beside(name).unlink(missing_ok=True)
                 new.replace(self.path)
-                _sync(self.path.parent)
+                sync_folder(self.path.parent)
                 return self.path
         except (BusyError, PermissionError):  # the latter on Windows, where an open file cannot be replaced
             folder = Path(tempfile.mkdtemp(prefix=f"{self.path.name}-private-", dir=self.path.parent))
@@ -244,7 +245,7 @@ def build(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
         _populate(db, fill)
     with contextlib.closing(_connect(f"{_uri(path)}?mode=rw")) as db:
         db.execute("PRAGMA journal_mode = WAL")
-    _sync(path)
+    sync_file(path)
 
 
 def _populate(db: sqlite3.Connection, fill: Callable[[sqlite3.Connection], None]) -> None:
@@ -279,16 +280,6 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 def _uri(path: Path) -> str:
     return path.absolute().as_uri()
-
-
-def _sync(path: Path) -> None:
-    if sys.platform == "win32" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -6,20 +6,17 @@ many names is synced once, at the end, and an object that is added again and aga
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from runvault.stores.dvc.files import link_or_copy, make_folder, sync_folder, take_name, temporary_beside
+from runvault.stores.disk import start_writing, sync_all, sync_file, sync_folder, sync_open
+from runvault.stores.dvc.files import link_or_copy, make_folder, take_name, temporary_beside
 from runvault.stores.dvc.unchanged import Stamp, remember, stamp_of
 
 MAX_OPEN = 32  # open files of one batch
-SLOW_S = 0.002  # a sync that takes longer is worth threads
 OBJECT_MODE = 0o444  # as DVC protects its objects: it hashes any other mode again at every look
 
 _on_disk: dict[Path, Stamp] = {}  # objects that this process has synced, names included
@@ -104,6 +101,7 @@ class Batch:
         try:
             write(file)
             file.flush()
+            start_writing(file)
             temporary.chmod(OBJECT_MODE)
         except BaseException:
             _drop(pending)
@@ -124,7 +122,7 @@ class Batch:
         """Sync, rename and link everything added so far, then sync the folders."""
         try:
             self._name()
-            _in_parallel(sync_folder, self._folders)
+            sync_all(sync_folder, self._folders)
             for path, stamp in self._found.items():
                 if stamp is not None:
                     remember(_on_disk, path, stamp)
@@ -134,8 +132,8 @@ class Batch:
     def _name(self) -> None:
         """Sync, rename and link what is open; the names are durable once their folders are."""
         try:
-            _in_parallel(_sync_pending, self._pending.values())
-            _in_parallel(_sync_path, self._unsynced.values())
+            sync_all(sync_open, [pending.file for pending in self._pending.values()])
+            sync_all(sync_file, self._unsynced.values())
             for md5, pending in list(self._pending.items()):
                 pending.file.close()
                 take_name(pending.temporary, pending.target)
@@ -179,38 +177,3 @@ def _drop(pending: _Pending) -> None:
     pending.file.close()
     with suppress(OSError):
         pending.temporary.unlink(missing_ok=True)
-
-
-def _sync_pending(pending: _Pending) -> None:
-    os.fsync(pending.file.fileno())
-
-
-def _sync_path(path: Path) -> None:
-    if os.name == "nt":
-        return  # Windows syncs only what is open for writing
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _in_parallel(work: Callable[..., None], items: Iterable[object]) -> None:
-    """Call `work` for every item; where the first is slow, wait for the others together.
-
-    fsync releases the interpreter's lock, and waiting writers share a commit of the file system's journal. On a quick
-    disk starting threads costs more than it saves.
-    """
-    todo = list(items)
-    started = time.monotonic()
-    for item in todo[:1]:
-        work(item)
-    rest = todo[1:]
-    if len(rest) < 2 or time.monotonic() - started < SLOW_S:
-        for item in rest:
-            work(item)
-        return
-    try:
-        with ThreadPoolExecutor(min(len(rest), 8)) as pool:
-            for _ in pool.map(work, rest):
-                pass
-    except RuntimeError:  # while Python ends no thread is to be had, and a handler of `atexit` may save
-        for item in rest:
-            work(item)

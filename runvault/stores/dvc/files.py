@@ -10,23 +10,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from runvault.stores.disk import sync_open
+
 _numbers = itertools.count()
 
 
 def temporary_beside(target: Path) -> Path:
     """Return a name in the folder of `target` that no other writer uses."""
     return target.with_name(f".{target.name}.{os.getpid()}-{next(_numbers)}.tmp")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable; a folder cannot be synced on Windows."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def take_name(temporary: Path, target: Path) -> None:
@@ -75,7 +66,7 @@ def _copy(source: Path, target: Path) -> None:
     try:
         _reflink_or_copy(source, temporary)
         with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+            sync_open(file)
         temporary.chmod(0o444)
         temporary.replace(target)
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pygit2
 
 from runvault.errors import BusyError
-from runvault.stores.git.disk import sync_folder
+from runvault.stores.disk import sync_folder
 from runvault.stores.git.edits import Signature
 from runvault.stores.git.journal import Journal, LockHeldError, Move, describe_lock, lock_of
 from runvault.stores.git.objects import LIBRARY_ERRORS, open_repository, translated

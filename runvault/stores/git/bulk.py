@@ -15,7 +15,7 @@ from typing import IO, cast
 import pygit2
 
 from runvault.errors import IntegrityError, RunvaultError
-from runvault.stores.git.disk import sync_folder
+from runvault.stores.disk import sync_folder
 from runvault.stores.git.edits import Content, Known
 from runvault.stores.git.failures import DisturbedError
 from runvault.stores.git.objects import Built, Tip, check_path, open_repository, translated

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runvault.stores.git.disk import install, process_holding
+from runvault.stores.disk import install, process_holding
 
 NAME = "ref-update.json"
 

@@ -23,7 +23,7 @@ from typing import BinaryIO
 import pygit2
 from pygit2.enums import ObjectType
 
-from runvault.stores.git.disk import start_writing, sync_all, sync_file, sync_folder, sync_open
+from runvault.stores.disk import start_writing, sync_all, sync_file, sync_folder, sync_open
 
 # git's own name for such a folder: `git prune` removes what begins with "tmp_", and no git program looks inside.
 QUARANTINE = "tmp_objdir-runvault-"

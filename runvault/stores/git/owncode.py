@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import BinaryIO
 
 from runvault.errors import RunvaultError
+from runvault.stores.disk import sync_open
 from runvault.stores.git.programs import run_git
 from runvault.stores.git.repository import Repository
 
@@ -41,7 +41,7 @@ def _append_once(file: BinaryIO, line: bytes) -> None:
     fence = b"" if known.endswith(b"\n") or not known else b"\n"
     file.write(fence + line + b"\n")
     file.flush()
-    os.fsync(file.fileno())
+    sync_open(file)
 
 
 def is_own_code(repository: Repository, commit: str) -> bool:

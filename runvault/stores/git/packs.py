@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pygit2.enums import ObjectType
 
-from runvault.stores.git.disk import sync_folder
+from runvault.stores.disk import sync_folder
 from runvault.stores.git.objects import translated
 from runvault.stores.git.programs import DURABLE
 from runvault.stores.git.repository import Repository

@@ -16,8 +16,8 @@ from pathlib import Path
 from pygit2.enums import ObjectType
 
 from runvault.errors import RunvaultError
+from runvault.stores.disk import install, sync_file, sync_folder
 from runvault.stores.git.damage import Damage, path_of
-from runvault.stores.git.disk import install, sync_file, sync_folder
 from runvault.stores.git.mending import mended
 from runvault.stores.git.packs import write_pack
 from runvault.stores.git.programs import DURABLE, PLACES_ALONE, run_git

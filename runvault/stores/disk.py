@@ -68,10 +68,11 @@ def sync_all(sync: Callable[[T], None], items: Iterable[T]) -> None:
     Syncs that wait together share a journal commit and what the disk is told, and none holds the interpreter's lock. On
     a quick disk starting threads costs more than it saves.
     """
-    first, rest = (todo := list(items))[:1], todo[1:]
+    todo = list(items)
     started = time.monotonic()
-    for item in first:
+    for item in todo[:1]:
         sync(item)
+    rest = todo[1:]
     if len(rest) < 2 or time.monotonic() - started < SLOW_S:
         for item in rest:
             sync(item)
