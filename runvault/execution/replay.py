@@ -40,6 +40,7 @@ from runvault.model.trades import match_trades
 from runvault.stores.git.code import code_present, describe_code
 from runvault.stores.git.owncode import is_own_code
 from runvault.stores.git.worktrees import temporary_worktree
+from runvault.stores.processes import HOME
 
 Json: TypeAlias = Any
 Verdict: TypeAlias = Literal["exact", "close", "drift", "failed", "changed"]
@@ -47,7 +48,6 @@ Verdict: TypeAlias = Literal["exact", "close", "drift", "failed", "changed"]
 # What a child process keeps of our environment: where programs and caches are, how text is written, how many threads
 # a library starts. Credentials and the caller's own Python settings stay out.
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "TEMP", "TMP", "TZ", "SYSTEMROOT", "VIRTUAL_ENV")
-_OUR_HOME = Path(__file__).resolve().parents[2]
 _KEPT_PREFIXES = ("LC_", "NUMBA_", "OMP_", "OPENBLAS_", "MKL_", "XDG_CACHE")
 
 
@@ -220,7 +220,7 @@ def run_child(tree: Path, job: Path, out: Path, timeout_s: float | None) -> None
         name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
     }
     # Found where this process found it, and after everything installed: the worktree may hold a runvault of its own.
-    environment |= {"RUNVAULT_DISABLED": "1", "PYTHONPATH": str(_OUR_HOME)}
+    environment |= {"RUNVAULT_DISABLED": "1", "PYTHONPATH": str(HOME)}
     argv = [sys.executable, "-P", "-m", "runvault.execution.child", str(job), str(out)]
     log = out / OUTPUT
     with log.open("wb") as sink:

@@ -6,9 +6,7 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from runvault.archive.gate import Gate
-from runvault.errors import RunvaultError
-from runvault.stores.catalog.compare import catalog_problem
+from runvault.integrity.catalog import Verdict, catalog_path
 from runvault.stores.git.damage import Damage
 from runvault.stores.git.refs import PACKED, ref_damage
 from runvault.stores.git.soundness import file_damage, history_walk
@@ -52,16 +50,14 @@ def check_git(
     return files + behind
 
 
-def check_catalog(stores: Stores, tip: str, report: Report) -> bool:
+def check_catalog(stores: Stores, compared: Callable[[], Verdict], report: Report) -> bool:
     """Report a catalog that says other than the archive; return whether it does."""
-    path = stores.repository.state_dir / "catalog.db"
-    try:
-        problem = catalog_problem(path, Gate(stores.reader), stores.repository.ref, tip)
-    except RunvaultError as error:  # what the archive itself is damaged by is a finding already
+    verdict = compared()
+    if verdict.failure is not None:  # what the archive itself is damaged by is a finding already
         if not report.findings:
-            report.found("", CATALOG, f"cannot be compared: {error.message}", error.hint)
+            report.found("", CATALOG, f"cannot be compared: {verdict.failure}", verdict.hint)
         return False
-    report.checked["catalogs"] += path.exists()
-    if problem is not None:
-        report.found("", CATALOG, f"not what the archive says: {problem}", REBUILD)
-    return problem is not None
+    report.checked["catalogs"] += catalog_path(stores.repository).exists()
+    if verdict.problem is not None:
+        report.found("", CATALOG, f"not what the archive says: {verdict.problem}", REBUILD)
+    return verdict.problem is not None

@@ -15,6 +15,7 @@ from runvault.archive.curves import portfolio_tables
 from runvault.archive.gate import SWITCH, check_switch
 from runvault.errors import FormatError, IntegrityError, RunvaultError
 from runvault.integrity.apart import MANY, Apart
+from runvault.integrity.catalog import Verdict, comparison
 from runvault.integrity.contents import Contents
 from runvault.integrity.findings import Report
 from runvault.integrity.ground import REPAIR, check_catalog, check_git, check_refs, history_of
@@ -96,6 +97,7 @@ class _Verification:
         self.processes = contextlib.ExitStack()
         self.apart: Apart | None = None  # where other processes check the statistics
         self.history: Callable[[], list[Damage]] | None = None  # what git finds behind the tip, meanwhile
+        self.catalog: Callable[[], Verdict] | None = None  # how it compares with a fresh one, meanwhile where many
 
     @property
     def is_unwell(self) -> bool:
@@ -119,8 +121,8 @@ class _Verification:
             check_signatures(self.stores, folders, self.report)
         if self.history is not None:
             self.git_damage += check_git(self.stores, self.history, self.report, self.told)
-            if not self.git_damage and not self.told:  # a fresh one would know less than the one that is there
-                self.catalog_damaged = check_catalog(self.stores, tip, self.report)
+        if self.catalog is not None and not self.git_damage and not self.told:  # or a fresh one would know less
+            self.catalog_damaged = check_catalog(self.stores, self.catalog, self.report)
         for problem in self.apart.problems() if self.apart is not None else ():
             self.report.found(*problem)
         return self.report
@@ -140,8 +142,12 @@ class _Verification:
             elif parts[0] == "data" and wanted is None:
                 inputs[path] = blob
         self._check_switch(source, dict(listed).get(SWITCH), whole=not damaged)
+        many = sum(STATS in files for files in runs.values()) >= MANY
         if wanted is None:
             self.history = self.processes.enter_context(history_of(self.stores, tip))
+            self.catalog = self.processes.enter_context(comparison(self.stores.repository, tip, apart=many))
+        if many and self.recomputation is None:  # that one needs to know here whether they can be read
+            self.apart = self.processes.enter_context(Apart())
         self._check_runs(source, runs)
         self._check_inputs(source, inputs)
 
@@ -153,9 +159,6 @@ class _Verification:
             check_switch(content)
 
     def _check_runs(self, source: SoundReader, runs: Mapping[str, Mapping[str, str]]) -> None:
-        many = sum(STATS in files for files in runs.values()) >= MANY
-        if many and self.recomputation is None:  # that one needs to know here whether they can be read
-            self.apart = self.processes.enter_context(Apart())
         folders = sorted(runs)
         blobs = [blob for folder in folders for blob in runs[folder].values()]
         contents = Contents(source.read_blobs(blobs), Counter(blobs))

@@ -64,7 +64,7 @@ _SAYINGS = {
 
 
 @contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
     """Give a folder for a few files. It is emptied file by file: a command that looks deletes no tree."""
     folder = Path(tempfile.mkdtemp(prefix="runvault-verify-"))
     try:
@@ -75,15 +75,15 @@ def _scratch() -> Iterator[Path]:
         folder.rmdir()
 
 
-def catalog_problem(path: Path, source: ArchiveSource, ref: str, tip: str) -> str | None:
+def catalog_problem(path: Path, source: ArchiveSource, ref: str, tip: str, scratch: Path | None = None) -> str | None:
     """Return how the catalog's file differs from one that is made now, None where it does not, or where there is none.
 
     A catalog that was made from an earlier commit, and one of another version, is no damaged one: it is brought up to
-    the tip, or made anew, when it is next asked for.
+    the tip, or made anew, when it is next asked for. `scratch` is a `scratch_folder` of the caller's.
     """
     if not path.exists():
         return None
-    with _scratch() as folder:
+    with scratch_folder() if scratch is None else contextlib.nullcontext(scratch) as folder:
         copy, fresh = folder / "copy.db", folder / "fresh.db"
         try:
             if not _copied(path, copy, ref):
