@@ -6,17 +6,17 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runvault.errors import RunvaultError
 from runvault.model.source import ArchiveSource
+from runvault.stores.catalog.alike import OWN_FACTS, count, said_alike
 from runvault.stores.catalog.files import CatalogFile, Damaged, Unwritable, build, translated
 from runvault.stores.catalog.refresh import refresh_branch
 from runvault.stores.catalog.schema import SHARED, SUMMED, quoted
 
 _VALUES = ", ".join(f"r.{quoted(name)}" for name in (*SUMMED, "revision", "crc"))
-_OWN = "n.path LIKE 'params.%' OR n.path LIKE 'metrics.%'"
 
 # Numbers of rows differ between catalogs that say the same: each is put as what it stands for.
 _SAYINGS = {
@@ -40,7 +40,7 @@ _SAYINGS = {
     "notes": ("SELECT i.id, n.note FROM {0}.notes n JOIN {0}.ids i ON i.run = n.rowid WHERE i.branch = {1}"),
     "facts of runs": (
         "SELECT i.id, n.path, f.value FROM {0}.facts f JOIN {0}.names n USING (name)"
-        f" LEFT JOIN {{0}}.ids i ON i.run = f.owner WHERE n.branch = {{1}} AND ({_OWN})"
+        f" LEFT JOIN {{0}}.ids i ON i.run = f.owner WHERE n.branch = {{1}} AND ({OWN_FACTS})"
     ),
     "names": "SELECT NULL, path, runs FROM {0}.names WHERE branch = {1} AND runs > 0",
     "number of runs": "SELECT NULL, runs FROM {0}.branches WHERE branch = {1}",
@@ -127,25 +127,28 @@ def _problems(db: sqlite3.Connection, fresh: Path, source: ArchiveSource, ref: s
         refresh_branch(db, source, ref, tip)
         db.execute("COMMIT")
     db.execute("ATTACH ? AS fresh", (str(fresh),))
-    branches = [db.execute(f"SELECT branch FROM {of}.branches WHERE ref = ?", (ref,)).fetchone() for of in _BOTH]
-    asked = [(of, row[0]) for of, row in zip(_BOTH, branches, strict=True)]
-    for what, saying in _SAYINGS.items():
-        mine, theirs = (saying.format(of, branch) for of, branch in asked)
+    asked = {of: db.execute(f"SELECT branch FROM {of}.branches WHERE ref = ?", (ref,)).fetchone()[0] for of in _BOTH}
+    sayings = {what: _of_both(saying, asked) for what, saying in _SAYINGS.items()}
+    alike = said_alike(db, sayings, *asked.values())
+    for what, (mine, theirs) in sayings.items():
+        if what in alike:
+            continue
         # No row stands twice: where none is one too many and there are as many, they are the same.
         row = _first_of(db, mine, but=theirs)
-        if row is None and _count(db, mine) != _count(db, theirs):
+        if row is None and count(db, mine) != count(db, theirs):
             row = _first_of(db, theirs, but=mine)
         if row is not None:
             yield f"its {what} are not those of the archive" + (f", as for run {row[0]}" if row[0] else "")
 
 
+def _of_both(saying: str, branches: Mapping[str, int]) -> tuple[str, str]:
+    mine, theirs = (saying.format(of, branch) for of, branch in branches.items())
+    return mine, theirs
+
+
 def _first_of(db: sqlite3.Connection, saying: str, *, but: str) -> tuple[object, ...] | None:
     row: tuple[object, ...] | None = db.execute(f"SELECT * FROM ({saying} EXCEPT {but}) LIMIT 1").fetchone()
     return row
-
-
-def _count(db: sqlite3.Connection, saying: str) -> int:
-    return int(db.execute(f"SELECT count(*) FROM ({saying})").fetchone()[0])
 
 
 _BOTH = ("main", "fresh")
