@@ -47,14 +47,16 @@ def problems_of(folder: str, statistics: bytes, metrics: Mapping[str, Number] | 
 def headline_metrics(statistics: Table) -> dict[str, Number]:
     """Return the metrics that the statistics of the whole portfolio give, as the manifest has them."""
     columns = statistics.columns
-    metrics = {}
-    for row in np.flatnonzero([column is None for column in columns["column"]]).tolist():
-        metric = METRICS.get(columns["name"][row])
-        if metric is not None and metric.unit != "timestamp":
-            nanoseconds = int(columns["value_ns"][row]) if metric.unit == "duration" else None
-            undefined = nanoseconds == _NO_TIME
-            value = None if undefined else to_metric(metric, float(columns["value"][row]), nanoseconds)
-            metrics[metric.name] = value
+    names, values = columns["name"].tolist(), columns["value"].tolist()  # numbers of Python's, all of them at once
+    nanoseconds = columns["value_ns"].tolist()
+    metrics: dict[str, Number] = {}
+    for row, column in enumerate(columns["column"].tolist()):
+        metric = METRICS.get(names[row]) if column is None else None
+        if metric is not None and metric.unit == "duration":
+            undefined = nanoseconds[row] == _NO_TIME
+            metrics[metric.name] = None if undefined else to_metric(metric, values[row], nanoseconds[row])
+        elif metric is not None and metric.unit != "timestamp":
+            metrics[metric.name] = to_metric(metric, values[row])
     return metrics
 
 

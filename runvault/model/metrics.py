@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite, isnan, sqrt
 from typing import Literal, TypeAlias
 
@@ -49,7 +50,7 @@ class Metric:
     source: str
     show: Show
 
-    @property
+    @cached_property
     def engine_unit(self) -> str:
         """Return the unit that stats.parquet records, the engine's own: ``%`` where the label says so."""
         return "%" if self.label.endswith("[%]") else self.unit

@@ -100,11 +100,15 @@ def _rising_by_column(name: str, columns: Columns) -> None:
 
 
 def _known_unit(name: str, columns: Columns) -> None:
-    _refuse(name, np.array([unit not in UNITS for unit in columns[name]], bool), "unknown")
+    units = columns[name].tolist()
+    if not UNITS.issuperset(units):
+        _refuse(name, np.array([unit not in UNITS for unit in units], bool), "unknown")
 
 
 def _given(name: str, columns: Columns) -> None:
-    _refuse(name, np.array([text is None for text in columns[name]], bool), "empty")
+    texts = columns[name].tolist()
+    if None in texts:
+        _refuse(name, np.array([text is None for text in texts], bool), "empty")
 
 
 def _check_prices(columns: Columns) -> None:
