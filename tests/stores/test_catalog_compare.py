@@ -83,8 +83,8 @@ def test_a_change_of_any_value_is_named_as_by_subtraction(
     grown: Grown, columns: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, table: str
 ) -> None:
     fresh, path = tmp_path / "fresh.db", tmp_path / "catalog.db"
-    build(fresh, lambda db: refresh_branch(db, grown.source, REF, grown.tip))
-    monkeypatch.setattr(compare, "build", lambda made, _: shutil.copy(fresh, made))
+    build(fresh, lambda db: refresh_branch(db, grown.source, REF, grown.tip), lasting=False)
+    monkeypatch.setattr(compare, "build", lambda made, *_, **__: shutil.copy(fresh, made))
     found: dict[str, str | None] = {}
     lies = [
         f'UPDATE OR IGNORE {table} SET "{column}" = {value} WHERE rowid_of'

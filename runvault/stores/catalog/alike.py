@@ -39,7 +39,8 @@ class _Same(NamedTuple):
     equal: str
 
 
-_RUNS = "same_ids i JOIN main.{0} a ON a.run = i.mine JOIN fresh.{0} b ON b.run = i.theirs"
+# In this order whatever SQLite knows of the tables: the pairs as they come, then a row of each by its number.
+_RUNS = "same_ids i CROSS JOIN main.{0} a ON a.run = i.mine CROSS JOIN fresh.{0} b ON b.run = i.theirs"
 _SAME = (
     _Same(
         ("runs", *(f"{name} of runs" for name in SHARED)),

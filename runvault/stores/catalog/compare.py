@@ -56,7 +56,7 @@ _SAYINGS = {
         f"facts of {name}": (
             f"SELECT NULL, s.digest, n.path, f.value FROM {{0}}.sections s JOIN {{0}}.facts f ON f.owner = s.section"
             f" JOIN {{0}}.names n USING (name) WHERE s.branch = {{1}} AND n.path LIKE '{name}.%'"
-            f" AND EXISTS (SELECT 1 FROM {{0}}.runs r WHERE r.{name} = s.section)"
+            f" AND s.section IN (SELECT {name} FROM {{0}}.runs)"
         )
         for name in SHARED
     },
@@ -88,7 +88,7 @@ def catalog_problem(path: Path, source: ArchiveSource, ref: str, tip: str, scrat
         try:
             if not _copied(path, copy, ref):
                 return None
-            build(fresh, lambda db: refresh_branch(db, source, ref, tip))
+            build(fresh, lambda db: refresh_branch(db, source, ref, tip), lasting=False)
             with translated(copy), contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as db:
                 return next(_problems(db, fresh, source, ref, tip), None)
         except Damaged as error:

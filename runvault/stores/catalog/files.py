@@ -236,25 +236,31 @@ class CatalogImage:
             yield db
 
 
-def build(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
-    """Write a new catalog: without journal and syncs, for it counts only once it is whole, synced and in place."""
+def build(path: Path, fill: Callable[[sqlite3.Connection], None], *, lasting: bool = True) -> None:
+    """Write a new catalog: without journal and syncs, for it counts only once it is whole, synced and in place.
+
+    One that is not `lasting` is rows alone, never synced, and without what makes questions about a few of them fast.
+    """
     with contextlib.closing(_connect(f"{_uri(path)}?mode=rwc")) as db:
         db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
             db.execute(f"PRAGMA {pragma}")
-        _populate(db, fill)
+        _populate(db, fill, indexed=lasting)
+    if not lasting:
+        return
     with contextlib.closing(_connect(f"{_uri(path)}?mode=rw")) as db:
         db.execute("PRAGMA journal_mode = WAL")
     sync_file(path)
 
 
-def _populate(db: sqlite3.Connection, fill: Callable[[sqlite3.Connection], None]) -> None:
+def _populate(db: sqlite3.Connection, fill: Callable[[sqlite3.Connection], None], *, indexed: bool = True) -> None:
     db.execute("BEGIN")
     create_tables(db)
     with _uncollected():
         fill(db)
-    create_indexes(db)
-    db.execute("ANALYZE")
+    if indexed:
+        create_indexes(db)
+        db.execute("ANALYZE")
     db.execute("COMMIT")
 
 
