@@ -38,6 +38,8 @@ class Grown:
             parents = (self.tip,)
         self.tip = self.source.commit({"runs/stray": b"?", f"{forge_run(3).path}/manifest.json": b"{}"}, parents)
         catalog.refresh(self.source, REF, self.tip)
+        with closing(sqlite3.connect(self.path)) as db:  # the file alone is copied, and an open catalog has a log
+            assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
 
     def problem(self, path: Path) -> str | None:
         return catalog_problem(path, self.source, REF, self.tip)
