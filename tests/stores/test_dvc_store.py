@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -16,6 +17,7 @@ from machine import git
 from runvault.errors import ArtifactMissingError, ConfigError, FormatError, IntegrityError, RunvaultError
 from runvault.stores.dvc import ObjectProblem, ObjectStore, init_dvc_files, inputs, unchanged
 from runvault.stores.dvc import batch as batches
+from runvault.stores.dvc.pending import Pending
 
 DATA = b"prices" * 1000
 MD5 = hashlib.md5(DATA).hexdigest()  # noqa: S324 - the name that DVC gives it
@@ -227,6 +229,28 @@ def test_what_is_put_again_and_again_is_noted_and_looked_at_once(
     assert hashed.count(MD5[2:]) == len(paths_of(store, MD5))
     own = [store.put(bytes([number])).md5 for number in range(3)]
     assert noted[:3] == [{MD5, store.put(b"own").md5, own[0]}, {own[1]}, {own[2]}]
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from runvault.stores.dvc.pending import Pending
+pending = Pending(Path(sys.argv[1]))
+pending.note(["a" * 32])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try:
+    pending.note(["b" * 32])
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def test_a_note_that_a_full_disk_did_not_take_is_an_error_and_no_traceback_at_the_end(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{errno.EFBIG}\n", "")
+    with Pending(tmp_path).collecting() as noted:
+        assert noted == set()
 
 
 def test_what_a_full_disk_did_not_take_can_be_put_again_in_the_same_batch(

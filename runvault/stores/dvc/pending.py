@@ -115,7 +115,8 @@ def _noted(lines: Iterable[str]) -> Iterator[str]:
 def _forget(file: IO[str], path: Path, alive: FileLock, process: int) -> None:
     if os.getpid() != process:
         return  # a child of whoever noted: the notes are not its own
-    file.close()
+    with suppress(OSError):
+        file.close()  # what a full disk did not take is tried once more
     with suppress(OSError):
         path.unlink(missing_ok=True)
         alive.release()
