@@ -151,7 +151,7 @@ def _about_code(code: Mapping[str, Json], here: set[str]) -> Iterator[tuple[str,
         yield "code", "no commit of code is recorded: nobody can say what was run"
     elif commit not in here:
         yield "code", f"the code, commit {commit[:12]}, is not in this clone"
-    if base:
+    if base and base != commit:  # of clean code the snapshot is HEAD itself
         yield "dirty", f"the code is a snapshot of uncommitted changes on top of {base[:12]}"
     elif code.get("dirty"):
         yield "dirty", "the code had uncommitted changes that were not recorded"

@@ -98,6 +98,14 @@ def test_a_warning(vault: rv.Vault, repo: Path, changes: dict[str, Any], kind: s
     assert words.split("'")[0] in vault.review().html().replace("&#x27;", "'")
 
 
+def test_clean_code_is_not_called_dirty(vault: rv.Vault, repo: Path) -> None:
+    """Where nothing is uncommitted, the snapshot of a run is HEAD itself, and HEAD is its base."""
+    here = {"commit": "1" * 40, "base": "1" * 40, "branch": "main", "dirty": False}
+    put(repo, new_run({"params": {"fast": 7}}, code=here))
+
+    assert "dirty" not in told(vault)
+
+
 def test_other_data_than_the_base_has_for_the_strategy(vault: rv.Vault, repo: Path) -> None:
     prices = forge_run(100).manifest["config"]["data"]["prices"]
     put(repo, new_run({"data": {"prices": {**prices, "sha256": "0" * 64}}}))
