@@ -342,6 +342,12 @@ def test_the_first_of_many_are_found_without_looking_at_all(
     assert walks() == ["all"]
 
 
+def test_a_limit_may_be_any_number(catalog: Catalog) -> None:
+    assert ids(catalog, limit=10**20) == ids(catalog)
+    assert ids(catalog, offset=3, limit=2**63 - 1) == ids(catalog)[3:]
+    assert ids(catalog, offset=10**20, limit=1) == []
+
+
 def test_options_select_together(catalog: Catalog, runs: list[dict[str, Any]]) -> None:
     expected = [
         run["id"]

@@ -34,6 +34,8 @@ from runvault.stores.catalog.schema import NEVER_NULL, SYMBOL, TAG, index_of, qu
 FEW = 1_000  # as many rows by number cost about as much as finding 50 of them in order
 SOME = 5 * FEW  # what is still worth it where other conditions thin them out: nobody knows how long a walk would be
 
+_MANY = 2**63 - 1  # SQLite knows no larger limit
+
 _BY_TIME = "r.created_at DESC, r.id"
 _INDEXED = {"created_at": "runs_created", "strategy": "runs_strategy"}
 
@@ -107,7 +109,7 @@ class Query:
         selection = self._selection
         if selection.limit == 0:
             return []
-        wanted = -1 if selection.limit is None else selection.offset + selection.limit
+        wanted = -1 if selection.limit is None else min(selection.offset + selection.limit, _MANY)
         driver = self._driver(FEW)
         if driver is None and self._drivers and not self._is_single:
             found = self._among_first(wanted) if FEW >= wanted > 0 else []
