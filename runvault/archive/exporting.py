@@ -9,6 +9,7 @@ from runvault.archive.compose import PICKLE
 from runvault.archive.curves import portfolio_tables
 from runvault.archive.reading import Located, read_manifest
 from runvault.archive.stores import Stores
+from runvault.errors import RunvaultError
 
 
 def export_run(stores: Stores, located: Located, folder: Path) -> list[Path]:
@@ -21,6 +22,8 @@ def export_run(stores: Stores, located: Located, folder: Path) -> list[Path]:
     ------
     ArtifactMissingError, IntegrityError
         An artifact is not here, or is not what was recorded; then nothing is written.
+    RunvaultError
+        The folder cannot be made, or a file in it not written.
     """
     commit = located.commit or stores.require_tip()
     manifest = read_manifest(stores, located)
@@ -41,7 +44,11 @@ def export_run(stores: Stores, located: Located, folder: Path) -> list[Path]:
 
 
 def _write(folder: Path, name: str, content: bytes) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / Path(name).name
-    path.write_bytes(content)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        problem = f"cannot write {str(path)!r}: {error.strerror or error}"
+        raise RunvaultError(problem, "name another folder, or make room there") from error
     return path

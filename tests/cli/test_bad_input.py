@@ -41,6 +41,12 @@ def test_unknown_reference(program, runs: list[rv.Run]) -> None:
     check(program("show", "3f9a3f9a3f9a"), 11, "3f9a3f9a3f9a", "hint: ")
 
 
+def test_a_folder_that_cannot_be_written(program, runs: list[rv.Run], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    check(program("export", runs[0].id, str(tmp_path / "file" / "out")), 3, "cannot write", "Not a directory", "hint: ")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_ambiguous_prefix(program, vault: rv.Vault) -> None:
     ids = [vault.save(make_result(), strategy="s", seed=seed).id for seed in (1, 2)]
     check(program("show", ids[0][:8]), 12, *ids)
