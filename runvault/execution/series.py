@@ -107,8 +107,23 @@ def series_in(inputs: Mapping[str, Any], declared: Declared | None) -> dict[str,
 
 
 def cut_inputs(inputs: Mapping[str, Any], span: Span, series: Mapping[str, str]) -> dict[str, Any]:
-    """Return inputs with those cut that `series_in` found."""
-    return {name: cut(value, span, series[name]) if name in series else value for name, value in inputs.items()}
+    """Return inputs with those cut that `series_in` found.
+
+    Raises
+    ------
+    ConfigError
+        The span is none, or nothing of any of them lies in it.
+    """
+    kept = {name: cut(inputs[name], span, where) for name, where in series.items() if name in inputs}
+    if span and kept and not any(len(value) for value in kept.values()):
+        known = "; ".join(f"{name} has {_reach(inputs[name], series[name])}" for name in kept)
+        raise ConfigError(f"no row of {', '.join(kept)} lies between the dates that were asked for", hint=known)
+    return {**inputs, **kept}
+
+
+def _reach(value: Any, where: str) -> str:
+    times = value.index if where == "" else value[where]
+    return f"times from {times.min()} to {times.max()}" if len(times) else "no row at all"
 
 
 def _declared_time(name: str, inputs: Mapping[str, Any], column: str) -> str:

@@ -130,3 +130,15 @@ def test_what_is_not_declared_is_left_alone_where_something_is() -> None:
 def test_a_declaration_that_does_not_hold_is_refused(span: Span, value: object, declared: Declared, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         cut(value, span, declared)
+
+
+@pytest.mark.parametrize("span", [Span(start="2050-01-01"), Span(start="2024-05-03", end="2024-05-01")])
+def test_dates_that_leave_nothing_are_an_error(span: Span) -> None:
+    given = {"bars": bars(), "weights": 3}
+    with pytest.raises(ConfigError, match="no row of bars lies between") as caught:
+        cut_inputs(given, span, {"bars": ""})
+    assert str(HOURS[0]) in str(caught.value.hint)
+    events = bars()[:0]  # one of several may have nothing there
+    assert (
+        len(cut_inputs({**given, "events": events}, Span(end="2024-05-01"), {"bars": "", "events": ""})["events"]) == 0
+    )
