@@ -41,6 +41,18 @@ def test_disjoint_runs_give_the_tree_of_a_plain_git_merge(vault: rv.Vault, tmp_p
     assert "Kind: merge" in git(place(vault), "log", "-1", "--format=%B", "runvault")
 
 
+def test_a_run_that_a_merge_left_out_can_be_restored(vault: rv.Vault) -> None:
+    save(vault, fast=1)
+    other = branch_off(vault, "other")
+    run = save(other, fast=2)
+    save(vault, fast=3)
+    parents = ["-p", vault.branch, "-p", "other"]
+    commit = git(place(vault), "commit-tree", *parents, "-m", "Merge other", f"{vault.branch}^{{tree}}").strip()
+    git(place(vault), "update-ref", f"refs/heads/{vault.branch}", commit)
+    assert not vault.has(run.id)
+    assert vault.restore(run.id).params == {"fast": 2}
+
+
 def test_pointers_that_runs_share_are_read_once(vault: rv.Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     save(vault, fast=1)
     other = branch_off(vault, "other")

@@ -178,10 +178,13 @@ class Reader:
         """Return `tip` where it has `path`, else the newest commit before it that had; `tip` where none had."""
         if self.blob_of(tip, path) is not None:
             return tip
-        args = ["-1", "--full-history", "--diff-filter=D", "--no-renames", "--format=%P", tip, "--", path]
-        gone = self._repository.git(*_PLAIN, "log", *args).stdout.decode("ascii").split()
-        had = [parent for parent in gone if self.blob_of(parent, path) is not None]
-        return had[0] if had else tip
+        for merges in ((), ("-m",)):  # a merge alone may have left it out; mostly it only follows one of its sides
+            args = ["-1", "--full-history", *merges, "--diff-filter=D", "--no-renames", "--format=%P", tip, "--", path]
+            gone = self._repository.git(*_PLAIN, "log", *args).stdout.decode("ascii").split()
+            had = [parent for parent in gone if self.blob_of(parent, path) is not None]
+            if had:
+                return had[0]
+        return tip
 
     def blob_of(self, commit: str, path: str) -> str | None:
         """Return the id of what is at `path` in a commit, None where there is nothing."""
