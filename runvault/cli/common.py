@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -188,6 +189,33 @@ def counting(text: str) -> Iterator[Callable[[int, int], None] | None]:
             shown.update(task, completed=done - known[0], total=total - known[0], rate=rate)
 
         yield tell
+
+
+@contextmanager
+def stdout_for_results() -> Iterator[None]:
+    """Let what a backtest prints go to stderr meanwhile, as stdout has the outcome of ours.
+
+    What it prints in C, and what the processes print that it starts, goes there by the descriptor: a sweep's workers
+    are started meanwhile, too.
+    """
+    printed = sys.stdout
+    if printed is not None:  # None where the program was started without a stdout
+        printed.flush()
+    try:
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # either is closed
+        with redirect_stdout(sys.stderr):
+            yield
+        return
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if printed is not None:
+            printed.flush()  # what was printed by another name of it
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def notice(text: str) -> None:

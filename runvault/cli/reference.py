@@ -10,8 +10,8 @@ HEAD = """# The command line
 
 Made from the program by `python -m runvault.cli.reference > docs/cli.md`; a test compares the two.
 
-Results go to stdout; progress, notices and errors to stderr. An error is one line `error: …`, and where it helps a line
-`hint: …`. Every command that reads takes `--format table|json|csv|md`, or `--json` for short.
+Results go to stdout; progress, notices, errors and what a backtest prints to stderr. An error is one line `error: …`,
+and where it helps a line `hint: …`. Every command that reads takes `--format table|json|csv|md`, or `--json` for short.
 
 | exit status | meaning |
 | --- | --- |

@@ -23,6 +23,7 @@ from runvault.cli.common import (
     notice,
     output_options,
     parse_pairs,
+    stdout_for_results,
     working,
 )
 from runvault.cli.grids import parse_grid
@@ -74,7 +75,7 @@ def run(
     if result is not None:
         ran = vault.run_command(words, result, **asked)
     else:
-        with working(f"running {words[0]}"):
+        with working(f"running {words[0]}"), stdout_for_results():
             ran = vault.run(words[0], **asked)
     for path in ran.left_out:
         notice(f"not in the snapshot of the code: {path}")
@@ -110,7 +111,7 @@ def sweep(context: Context, /, entry: str, grid: tuple[str, ...], form: str, **s
     words = request_words(said)
     values = parse_grid(grid)
     vault = context.open_to_write()
-    with counting(f"sweep of {entry}") as progress:
+    with counting(f"sweep of {entry}") as progress, stdout_for_results():
         swept = vault.sweep(entry, values, progress=progress, **words)
     for path in swept.left_out:
         notice(f"not in the snapshot of the code: {path}")

@@ -354,3 +354,51 @@ def test_what_is_imported_late_or_ignored_by_git_is_archived_with_a_warning(
     ignored = run(vault, "early.py:hold", params={}, strategy="ignored")
     assert [text for text in ignored.run.manifest["warnings"] if "feed.py was run and is not kept" in text]
     assert run(vault).run.manifest["warnings"] == []
+
+
+PRINTING = """
+import os
+import subprocess
+import sys
+
+import vectorbt as vbt
+
+
+def printing(prices, fast: int = 2):
+    print("of Python")
+    os.system("echo of a shell")
+    subprocess.run([sys.executable, "-c", "print('of a child')"])
+    return vbt.Portfolio.from_holding(prices.set_index("date")["close"], freq="1D")
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "printing.py:printing"],
+        ["sweep", "printing.py:printing", "--grid", "fast=3", "--executor", "serial"],
+        ["sweep", "printing.py:printing", "--grid", "fast=3", "--executor", "processes", "--workers", "1"],
+    ],
+    ids=lambda words: "-".join(word for word in words if word.isalpha()),
+)
+def test_what_a_backtest_prints_goes_to_stderr(
+    vault: rv.Vault, here: Path, capfd: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    from runvault.cli.main import run as program
+
+    (here / "printing.py").write_text(PRINTING)
+    assert program([*words, "--data", "data/prices.csv", "--json"]) == 0
+
+    printed = capfd.readouterr()
+    assert json.loads(printed.out)
+    assert [f"of {what}" in printed.err for what in ("Python", "a shell", "a child")] == [True] * 3
+    subprocess.run(["echo", "after"], check=True)
+    assert capfd.readouterr().out == "after\n", "restored"
+
+
+def test_python_callers_keep_their_stdout(vault: rv.Vault, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (here / "printing.py").write_text(PRINTING)
+    vault.run("printing.py:printing", data={"prices": "data/prices.csv"})
+
+    assert "of Python\n" in (printed := capfd.readouterr().out)
+    assert "of a shell\n" in printed
