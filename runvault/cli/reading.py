@@ -146,8 +146,9 @@ def show(context: Context, /, run: str, config_only: bool, as_yaml: bool, name: 
         from runvault.views.replays import ledger_text
         from runvault.views.text import run_text
 
-        shown = run_text(found.to_dict(), found.manifest)
-        ledger = ledger_text(found.replays)
+        document = found.to_dict()
+        shown = run_text(document, found.manifest)
+        ledger = ledger_text(found.replays, document["code"]["commit"])
         echo_paged(f"{shown}\n\n{ledger}".rstrip().splitlines())
 
 

@@ -263,7 +263,8 @@ def stale(context: Context, /, form: str, **filters: Any) -> None:
 def bisect(context: Context, /, ref: str, form: str, tol: float | None, **said: Any) -> None:
     """Find the first commit of the code at which the replay drifts
 
-    The search is that of git bisect: commits that cannot run are skipped, and a search goes on where it stood.
+    The search is that of git bisect: commits that cannot run are skipped. Each verdict is kept with the run, in the
+    ledger that show tells of, so that a search goes on where it stood.
     """
     if tol is not None and said["metric"] is None:
         raise click.UsageError("--tol goes with --metric")

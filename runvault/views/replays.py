@@ -43,25 +43,39 @@ def bisect_text(found: Mapping[str, Json], style: str) -> str:
     return "\n".join([f"first drift: {found['first_drift']}", "", table(rows, ["commit", "verdict"], style)])
 
 
-def ledger_text(replays: Sequence[Mapping[str, Json]]) -> str:
+def ledger_text(replays: Sequence[Mapping[str, Json]], code: str | None) -> str:
     """Return what a run's ledger says: how often it came out again, and the last time; empty text for an empty one.
+
+    What came of it in other code than `code`, the run's own commit, is told apart: that says nothing against the run.
 
     Examples
     --------
-    >>> kept = {"at": "2026-11-20T09:00:00.000000Z", "by": "CI <ci@example.org>", "verdict": "exact"}
-    >>> ledger_text([{**kept, "environment": {"platform": "Linux 6.1", "packages": {"vectorbt": "1.2.0"}}}])
+    >>> kept = {"at": "2026-11-20T09:00:00.000000Z", "by": "CI <ci@example.org>", "verdict": "exact", "code": "3f9a"}
+    >>> kept["environment"] = {"platform": "Linux 6.1", "packages": {"vectorbt": "1.2.0"}}
+    >>> ledger_text([kept], "3f9a")
     'replayed exactly once, last on 2026-11-20 with vectorbt 1.2.0 on Linux by CI'
+    >>> ledger_text([kept, {**kept, "code": "77b1", "verdict": "drift"}], "3f9a")
+    'replayed exactly once, last on 2026-11-20 with vectorbt 1.2.0 on Linux by CI; in other code: with drift once'
     """
-    if not replays:
-        return ""
+    own = [replay for replay in replays if code is None or replay.get("code") in (None, code)]
+    other = [replay for replay in replays if code is not None and replay.get("code") not in (None, code)]
+    told = [f"replayed {_verdicts(own)}, {_last(own[-1])}"] if own else []
+    if other:
+        told.append(f"in other code: {_verdicts(other)}" if own else f"replayed in other code: {_verdicts(other)}")
+    return inert("; ".join(told))
+
+
+def _verdicts(replays: Sequence[Mapping[str, Json]]) -> str:
     counts = Counter(replay["verdict"] for replay in replays)
-    told = [f"{_HOW[verdict]} {_times(counts[verdict])}" for verdict in _HOW if counts[verdict]]
-    last = replays[-1]
-    environment = _mapping(last["environment"])
+    return ", ".join(f"{_HOW[verdict]} {_times(counts[verdict])}" for verdict in _HOW if counts[verdict])
+
+
+def _last(replay: Mapping[str, Json]) -> str:
+    environment = _mapping(replay["environment"])
     version = _mapping(environment.get("packages")).get("vectorbt")
     place = str(environment.get("platform") or "").partition(" ")[0]
     where = (f" with vectorbt {version}" if version else "") + (f" on {place}" if place else "")
-    return inert(f"replayed {', '.join(told)}, last on {last['at'][:10]}{where} by {last['by'].partition(' <')[0]}")
+    return f"last on {replay['at'][:10]}{where} by {replay['by'].partition(' <')[0]}"
 
 
 def _mapping(value: Json) -> Mapping[str, Json]:

@@ -236,7 +236,8 @@ def _annotated(each: Mapping[str, Json]) -> str:
     notes += [f"note removed: {' '.join(text.split())}" for text in each["notes"]["removed"]]
     alias = each["alias"]
     named = [f"alias {alias['a'] or UNDEFINED} → {alias['b'] or UNDEFINED}"] if alias else []
-    replays = [ledger_text(each["replays"]["all"])] if each["replays"]["added"] else []
+    code, ledger = each["run"]["code"]["commit"], each["replays"]
+    replays = [ledger_text(ledger["all"], code)] if ledger["added"] else []
     return "; ".join([*tags, *named, *replays, *notes])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,23 @@ def test_verdicts_are_kept_in_the_ledger_which_answers_in_another_clone(
     assert search(again, commits).first_drift == commits[6]
     assert kept == {commit: "exact" if commits.index(commit) < 6 else "drift" for commit in replays.asked}
     assert again.asked == []
+
+
+def test_verdicts_in_other_code_are_no_drift_of_the_run(
+    vault: rv.Vault, repo: Path, run: rv.Run, search: Search, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before, commits = git(repo, "rev-parse", "runvault").strip(), history(repo, 3)
+    search(drifting(commits, 1), commits)
+    capfd.readouterr()
+    assert program(["--repo", str(repo), "show", run.id]) == 0
+    assert capfd.readouterr().out.splitlines()[-1] == "replayed in other code: with drift once"
+
+    vault.replay(run, record=True)  # an entry that is made up does not run there
+    assert program(["--repo", str(repo), "show", run.id]) == 0
+    told = capfd.readouterr().out.splitlines()[-1]
+    assert told.startswith("replayed in vain once, last on ")
+    assert told.endswith("; in other code: with drift once")
+    assert told in unescape(vault.review(f"{before}..runvault").markdown())
 
 
 def test_by_a_metric_the_ledger_alone_does_not_decide_and_the_clones_file_does(
