@@ -59,6 +59,16 @@ class Context:
         return vault
 
 
+class Place(click.Path):
+    """A path that is said to be one: empty text would be the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not value:
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def output_options(command: Command) -> Command:
     """Add ``--format`` and ``--json``."""
     form = click.Choice(["table", "json", "csv", "md"])

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import click
 
-from runvault.cli.common import STYLES, Context, complete_run, echo_csv, echo_json, notice, output_options, working
+from runvault.cli.common import (
+    STYLES,
+    Context,
+    Place,
+    complete_run,
+    echo_csv,
+    echo_json,
+    notice,
+    output_options,
+    working,
+)
 
 
 @click.command()
 @click.argument("run", shell_complete=complete_run)
-@click.argument("folder", type=click.Path(file_okay=False))
+@click.argument("folder", type=Place(file_okay=False))
 @click.pass_obj
 def export(context: Context, /, run: str, folder: str) -> None:
     """Write the files of a run into FOLDER, with the engine's pickle made from its tables where it has none"""

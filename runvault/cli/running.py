@@ -11,6 +11,7 @@ import click
 from runvault.cli.common import (
     STYLES,
     Context,
+    Place,
     complete_metric,
     complete_run,
     complete_strategy,
@@ -35,7 +36,7 @@ Json: TypeAlias = Any
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="ENTRY | -- COMMAND ARG...")
 @click.option(
-    "--result", type=click.Path(), metavar="PATH", help="Run COMMAND, and archive the portfolio pickle it leaves here"
+    "--result", type=Place(), metavar="PATH", help="Run COMMAND, and archive the portfolio pickle it leaves here"
 )
 @click.option(
     "--strategy", metavar="S", shell_complete=complete_strategy, help="[default: the function's or script's name]"
@@ -45,8 +46,10 @@ Json: TypeAlias = Any
 @click.option("--force", is_flag=True, help="Run it even if equal code has archived it already")
 @click.option("--require-clean", is_flag=True, help="Refuse code with uncommitted changes")
 @click.option("--snapshot-all", is_flag=True, help="Keep all untracked files with the code, not only imported ones")
-@click.option("--metrics", "metrics_file", metavar="FILE", help="Write the metrics as JSON, for 'dvc metrics'")
-@click.option("--report", "report_file", metavar="FILE", help="Write a page about the run as HTML")
+@click.option(
+    "--metrics", "metrics_file", type=Place(), metavar="FILE", help="Write the metrics as JSON, for 'dvc metrics'"
+)
+@click.option("--report", "report_file", type=Place(), metavar="FILE", help="Write a page about the run as HTML")
 @output_options
 @click.pass_obj
 def run(

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import click
 
-from runvault.cli.common import STYLES, echo_csv, echo_json, notice, parse_pairs, read_params
+from runvault.cli.common import STYLES, Place, echo_csv, echo_json, notice, parse_pairs, read_params
 
 Json: TypeAlias = Any
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -19,7 +19,9 @@ def request_options(command: Command) -> Command:
         click.option(
             "--param", "params", multiple=True, metavar="K=V", help="A parameter; V is JSON where it parses, else text"
         ),
-        click.option("--params", "params_file", metavar="FILE", help="Parameters from a JSON or YAML file"),
+        click.option(
+            "--params", "params_file", type=Place(), metavar="FILE", help="Parameters from a JSON or YAML file"
+        ),
         click.option("--setting", "settings", multiple=True, metavar="K=V", help="A setting, such as fees=0.001"),
         click.option(
             "--data",
@@ -69,6 +71,8 @@ def parse_data(given: tuple[str, ...]) -> dict[str, str]:
         name, path = (name, path) if equals and name.isidentifier() else ("prices", text)
         if name in data:
             raise click.BadParameter(f"{name!r} is given twice", param_hint="--data")
+        if not path:
+            raise click.BadParameter(f"the path of {name!r} is empty", param_hint="--data")
         data[name] = path
     return data
 

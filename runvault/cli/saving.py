@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import click
 
-from runvault.cli.common import Context, echo_csv, echo_json, notice, output_options
+from runvault.cli.common import Context, Place, echo_csv, echo_json, notice, output_options
 from runvault.cli.saves import request_options, request_words, show_saved
 
 Json: TypeAlias = Any
@@ -60,7 +60,7 @@ def config(context: Context, /, form: str) -> None:
 
 
 @click.command()
-@click.argument("portfolio", type=click.Path(exists=True, dir_okay=False))
+@click.argument("portfolio", type=Place(exists=True, dir_okay=False))
 @click.option("--strategy", required=True, metavar="S", help="Name of the strategy")
 @request_options
 @output_options

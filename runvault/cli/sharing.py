@@ -10,6 +10,7 @@ import click
 from runvault.cli.common import (
     STYLES,
     Context,
+    Place,
     counting,
     echo_csv,
     echo_json,
@@ -77,7 +78,7 @@ def pull(context: Context, /, remote: str | None, no_artifacts: bool, no_data: b
 
 @click.command()
 @click.argument("url")
-@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False))
+@click.argument("folder", metavar="DIR", type=Place(file_okay=False))
 @_object_options
 @output_options
 @click.pass_obj
@@ -103,7 +104,7 @@ def merge(context: Context, /, ref: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("file", type=Place(dir_okay=False))
 @filter_options
 @output_options
 @click.pass_obj
@@ -126,7 +127,7 @@ def bundle(context: Context, /, file: str, form: str, **filters: Any) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file", type=Place(exists=True, dir_okay=False))
 @output_options
 @click.pass_obj
 def unbundle(context: Context, /, file: str, form: str) -> int:

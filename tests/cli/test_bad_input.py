@@ -67,6 +67,31 @@ def test_a_filter_that_is_no_condition(program, runs: list[rv.Run], where: str) 
         check(done, 13)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "latest", ""],
+        ["bundle", ""],
+        ["unbundle", ""],
+        ["clone", "elsewhere", ""],
+        ["save", "", "--strategy", "s"],
+        ["save", "here", "--strategy", "s", "--data", "prices="],
+        ["run", "a.py:f", "--data", ""],
+        ["run", "a.py:f", "--params", ""],
+        ["run", "a.py:f", "--report", ""],
+        ["run", "a.py:f", "--metrics", ""],
+        ["run", "--result", "", "--", "true"],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_path_is_not_the_current_folder(program, repo: Path, runs: list[rv.Run], words: list[str]) -> None:
+    (repo / "here").write_bytes(b"")
+    before = sorted(repo.iterdir())
+
+    check(program(*words), 2, "is empty", "hint: ")
+    assert sorted(repo.iterdir()) == before
+
+
 @pytest.mark.parametrize("value", ["nan", "NaN", "-inf", "Infinity"])
 def test_nan_in_parameters(program, vault: rv.Vault, tmp_path: Path, value: str) -> None:
     (tmp_path / "pf.pkl").write_bytes(b"")
