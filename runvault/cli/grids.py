@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
@@ -9,7 +10,7 @@ from typing import Any, TypeAlias
 
 import click
 
-from runvault.cli.common import named_values, parse_json, parse_value
+from runvault.cli.common import NOT_NUMBERS, named_values, parse_json, parse_value
 
 Json: TypeAlias = Any
 
@@ -42,6 +43,9 @@ def parse_spec(spec: str, option: str = OPTION) -> list[Json]:
     """
     if _RANGE.fullmatch(spec):
         return _range(spec, option)
+    if _is_no_range(spec):
+        hint = "write start:stop:step in finite numbers, or JSON text in quotes to mean the text"
+        raise click.BadParameter(f"{spec!r} is no range; {hint}", param_hint=option)
     try:
         values = parse_json(f"[{spec}]", option)  # commas inside of lists and quotes are no separators
     except ValueError:
@@ -49,6 +53,16 @@ def parse_spec(spec: str, option: str = OPTION) -> list[Json]:
     if not values:
         raise click.BadParameter("there are no values", param_hint=option)
     return list(values)
+
+
+def _is_no_range(spec: str) -> bool:
+    """Return whether a SPEC of one item was meant as a range: three parts, or numbers of which one is not finite."""
+    parts = [part.strip() for part in spec.split(":")]
+    if len(parts) == 1 or any(mark in spec for mark in ',"[]{}'):
+        return False
+    infinite = [part.lstrip("+-").lower() in NOT_NUMBERS for part in parts]
+    numbers = [not part or re.fullmatch(_NUMBER, part) is not None for part in parts]
+    return len(parts) == 3 or (any(infinite) and all(map(operator.or_, infinite, numbers)))
 
 
 def _value(text: str, option: str) -> Json:
