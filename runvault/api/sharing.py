@@ -12,7 +12,7 @@ from runvault.errors import RunNotFoundError, RunvaultError
 from runvault.model.query import Selection
 from runvault.sharing import bundles, merge, remotes, sync
 from runvault.sharing.bundles import Bundled
-from runvault.sharing.remotes import NamedRemote
+from runvault.sharing.remotes import Named, NamedRemote
 from runvault.sharing.sync import Choice, Synced
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ def list_remotes(vault: Vault) -> Sequence[NamedRemote]:
     return remotes.list_remotes(vault.stores, vault.settings.remote)
 
 
-def add_remote(vault: Vault, name: str, url: str) -> None:
+def add_remote(vault: Vault, name: str, url: str) -> Named:
     """Name a DVC remote to all who have the archive."""
-    remotes.add_remote(vault.stores, name, url, provenance(vault.stores))
+    return remotes.add_remote(vault.stores, name, url, provenance(vault.stores))
 
 
 def remove_remote(vault: Vault, name: str) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from runvault.integrity.collecting import Removal
     from runvault.integrity.findings import Report
     from runvault.sharing.bundles import Bundled
-    from runvault.sharing.remotes import NamedRemote
+    from runvault.sharing.remotes import Named, NamedRemote
     from runvault.stores.git.edits import Signature
 
 Json: TypeAlias = Any
@@ -903,11 +903,11 @@ class Vault:
 
         return list_remotes(self)
 
-    def add_remote(self, name: str, url: str) -> None:
-        """Name a DVC remote in the archive, for all who have it."""
+    def add_remote(self, name: str, url: str) -> Named:
+        """Name a DVC remote in the archive, for all who have it; return its `url`, and the one `before` if any."""
         from runvault.api.sharing import add_remote
 
-        add_remote(self, name, url)
+        return add_remote(self, name, url)
 
     def remove_remote(self, name: str) -> None:
         """Take a DVC remote out of the archive; what it holds stays there."""

@@ -149,9 +149,13 @@ def remote() -> None:
 @click.argument("url")
 @click.pass_obj
 def remote_add(context: Context, /, name: str, url: str) -> None:
-    """Name a DVC remote in the archive; the first is the default"""
-    context.open_to_write().add_remote(name, url)
-    notice(f"the archive names {name}: {url}")
+    """Name a DVC remote in the archive; the first is the default
+
+    An address that NAME has already is replaced. A URL with a password is refused: it would be on the branch, in clear.
+    """
+    named = context.open_to_write().add_remote(name, url)
+    replaced = f" in place of {named.before}" if named.before else ""
+    notice(f"the archive names {name}: {named.url}{replaced}")
 
 
 @remote.command("remove")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,23 +61,49 @@ def check_remote(name: str, url: str) -> None:
         check_text(text, what)
         if not text.strip() or text.startswith("-") or any(mark in text for mark in "\"'\n#"):
             raise ConfigError(f"{what} cannot be {text!a}")
+    _refuse_password(name, url)
 
 
-def add_remote(stores: Stores, name: str, url: str, provenance: Provenance) -> bool:
-    """Name a DVC remote in the archive; the first one is the default. Return whether anything changed.
+def _refuse_password(name: str, url: str) -> None:
+    """Raise ConfigError where an address holds a password, which everybody would get who has the archive."""
+    told = re.match(r"(?P<scheme>[^/]*://)(?P<who>[^/?#]*)@", url)
+    user, has_password, _ = told["who"].partition(":") if told else ("", "", "")
+    if told and has_password:
+        without = told["scheme"] + (f"{user}@" if user else "") + url[told.end() :]
+        raise ConfigError(
+            f"the address of the remote {name!a} holds a password, and all who have the archive would read it",
+            f"name it as {without}; the password goes into your .dvc/config.local: 'dvc remote add --local {name} "
+            f"{without}', then 'dvc remote modify --local {name} password PASSWORD'",
+        )
+
+
+@dataclass(frozen=True)
+class Named:
+    """What an archive names now: the address as it is stored, and the one that it took the place of, if any."""
+
+    url: str
+    before: str | None
+
+
+def add_remote(stores: Stores, name: str, url: str, provenance: Provenance) -> Named:
+    """Name a DVC remote in the archive; the first one is the default.
 
     Raises
     ------
     ConfigError
-        The name or the address cannot be one.
+        The name or the address cannot be one, or the address holds a password.
     """
     check_remote(name, url)
+    before: str | None = None
     address = url if "://" in url else Path(url).expanduser().absolute().as_posix()
 
     def change(remotes: SharedRemotes) -> SharedRemotes:
+        nonlocal before
+        before = remotes.urls.get(name)
         return SharedRemotes({**remotes.urls, name: address}, remotes.default or name)
 
-    return _change(stores, change, f"Add remote {name}", provenance)
+    _change(stores, change, f"Add remote {name}", provenance)
+    return Named(address, before if before != address else None)
 
 
 def remove_remote(stores: Stores, name: str, provenance: Provenance) -> None:
@@ -101,7 +128,7 @@ def remove_remote(stores: Stores, name: str, provenance: Provenance) -> None:
 
 def _change(
     stores: Stores, change: Callable[[SharedRemotes], SharedRemotes], subject: str, provenance: Provenance
-) -> bool:
+) -> None:
     def plan(tip: Tip) -> Edit | None:
         content = tip.read(DVC_CONFIG) or b""
         changed = change(shared_remotes(content)).to_bytes()
@@ -110,4 +137,4 @@ def _change(
         author = Signature(provenance.author_name, provenance.author_email)
         return Edit(((DVC_CONFIG, changed),), f"{subject}\n\nKind: remote\n", author, provenance.now)
 
-    return stores.update(plan) is not None
+    stores.update(plan)

@@ -63,6 +63,36 @@ def test_init_names_where_artifacts_go_once(program, repo: Path, tmp_path: Path)
     assert remote == {"name": "storage", "url": str(storage), "kind": "dvc", "default": True}
 
 
+@pytest.mark.parametrize(
+    ("url", "without"),
+    [
+        ("http://ada:s3cr@t@host/x", "http://ada@host/x"),
+        ("ssh://:s3cr@t@host:22/x", "ssh://host:22/x"),
+        ("webdavs://ada:@host", "webdavs://ada@host"),
+    ],
+)
+def test_a_password_stays_out_of_the_archive(program, repo: Path, url: str, without: str) -> None:
+    for words in (["init", "--remote", url], ["remote", "add", "storage", url]):
+        refused = program(*words)
+        assert refused.status == 13, refused.err
+        assert "'storage' holds a password" in refused.err
+        assert f"dvc remote add --local storage {without}'" in refused.err
+        assert "s3cr" not in refused.err
+        assert program("init").status == 0
+    assert program("remote", "list", "--json").json["remotes"] == []
+
+    for fine in ("ssh://ada@host:22/x", "s3://bucket/a:b@c", "http://host/?at=a:b@c"):
+        assert program("remote", "add", "storage", fine).status == 0
+
+
+def test_an_address_that_is_replaced_is_named(program, vault: rv.Vault, tmp_path: Path) -> None:
+    first, second = "s3://bucket/a", str(tmp_path / "b")
+    assert program("remote", "add", "storage", first).err.splitlines()[-1] == f"the archive names storage: {first}"
+    replaced = f"the archive names storage: {second} in place of {first}"
+    assert program("remote", "add", "storage", second).err.splitlines()[-1] == replaced
+    assert program("remote", "add", "storage", second).err.splitlines()[-1] == f"the archive names storage: {second}"
+
+
 def test_config_says_what_set_each_setting(program, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git(repo, "config", "runvault.branch", "team/alpha")
     monkeypatch.setenv("RUNVAULT_PICKLES", "none")
