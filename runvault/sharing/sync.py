@@ -196,7 +196,11 @@ def _send_objects(
         return
     there = remote.present(wanted.md5 for wanted in going.values())
     lacking = {path: wanted for path, wanted in going.items() if wanted.md5 not in there}
-    inputs = {path: wanted.size or 0 for path, wanted in lacking.items() if path.startswith("data/")}
+    inputs = {
+        path: wanted.size or 0
+        for path, wanted in lacking.items()
+        if path.startswith("data/") and stores.objects.has(wanted.md5)
+    }
     if inputs and announce is not None:
         announce(inputs, remote.url)
     synced.inputs.update(inputs)

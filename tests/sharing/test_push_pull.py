@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from machine import git
 from team import Team, place, save, tree_of
 
 import runvault as rv
+from runvault.api.sharing import clone
 from runvault.errors import ConfigError, RunvaultError
 
 
@@ -85,6 +87,20 @@ def test_verify_fetches_nothing(team: Team) -> None:
     assert not grace.stores.objects.has(md5)
     assert len(grace.get(later.id).equity()) == 20
     assert grace.stores.objects.has(md5)
+
+
+def test_data_that_is_not_here_is_not_said_to_leave(team: Team) -> None:
+    prices = place(team.ada) / "prices.csv"
+    prices.write_text("day,close\n2020-01-01,100\n")
+    save(team.ada, data={"prices": prices})
+    team.ada.push()
+    clone(str(team.origin), team.folder / "Grace", None, artifacts=False, data=False)
+    grace = rv.open(team.folder / "Grace")
+    shutil.rmtree(team.storage)
+    team.storage.mkdir()
+    named: list[object] = []
+    pushed = grace.push(announce=lambda *told: named.append(told))
+    assert (pushed.artifacts, named) == (0, [])
 
 
 def test_data_is_named_before_it_leaves_and_stays_where_that_is_asked(team: Team) -> None:
