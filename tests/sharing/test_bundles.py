@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,7 +14,9 @@ from machine import git
 from team import Team, place, save, tree_of
 
 import runvault as rv
+from runvault.api.sharing import clone
 from runvault.api.vault import find_vault
+from runvault.cli.main import run as program
 from runvault.errors import FormatError, RunNotFoundError
 
 
@@ -36,6 +42,27 @@ def test_a_bundle_of_everything_is_the_archive_with_its_past(team: Team, tmp_pat
     assert [each.metrics["total_return"] for each in vault.history(run.id)] == [0.1, 0.2]
     assert vault.get(f"{run.id}~1").equity().equals(team.ada.get(f"{run.id}~1").equity())
     assert vault.verify(artifacts=True).findings == []
+
+
+@pytest.mark.parametrize("filters", [[], ["--where", "params.fast > 1"]], ids=["all", "chosen"])
+def test_what_is_said_to_fetch_missing_objects_does(
+    team: Team, tmp_path: Path, capfd: pytest.CaptureFixture[str], filters: list[str]
+) -> None:
+    team.ada.add_remote("storage", str(team.storage))
+    for total_return in (0.1, 0.2):  # a push sends what the tip points to: of two revisions both only in turns
+        save(team.ada, total_return)
+        team.ada.push()
+    clone(str(team.origin), tmp_path / "there", None, artifacts=False, data=False)
+    words = ["--repo", str(tmp_path / "there"), "bundle", str(tmp_path / "some.runvault"), *filters, "--json"]
+    assert program(words) == 0
+
+    printed = capfd.readouterr()
+    assert json.loads(printed.out)["missing"]
+    said = re.findall(r"'dvc (.*)' fetches them", printed.err)[0]
+    subprocess.run([sys.executable, "-m", "dvc", *said.split()], cwd=tmp_path / "there", check=True)
+    capfd.readouterr()
+    assert program(words) == 0
+    assert json.loads(capfd.readouterr().out)["missing"] == []
 
 
 def test_chosen_runs_go_alone_with_their_data_and_their_code(team: Team, tmp_path: Path) -> None:
