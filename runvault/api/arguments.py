@@ -89,3 +89,6 @@ def check_filters(filters: Mapping[str, Any]) -> None:
             raise ConfigError(f"there is no filter {name!r}", hint=f"filters are {', '.join(sorted(FILTERS))}")
         if name in TEXTS and value is not None and not isinstance(value, str):
             raise ConfigError(f"filter {name!r} is a {type(value).__name__}, not text")
+    periods = filters.get("periods_per_year")
+    if periods is not None and not 0 < periods < float("inf"):
+        raise ConfigError(f"periods_per_year is {periods}, not a positive, finite number")

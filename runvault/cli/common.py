@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import shutil
 import sys
@@ -59,6 +60,19 @@ class Context:
         return vault
 
 
+class Finite(click.FloatRange):
+    """A finite number in a range: NaN is in every one of click's, and infinity where there is no upper end."""
+
+    name = "float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return number
+
+
 class Place(click.Path):
     """A path that is said to be one: empty text would be the current folder."""
 
@@ -97,7 +111,7 @@ def filter_options(command: Command) -> Command:
         click.option(
             "--periods-per-year",
             metavar="N",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Finite(min=0, min_open=True),
             help="Show Sharpe ratios with N periods a year, from the moments",
         ),
     ]

@@ -11,6 +11,7 @@ import click
 from runvault.cli.common import (
     STYLES,
     Context,
+    Finite,
     complete_field,
     complete_metric,
     complete_run,
@@ -54,7 +55,7 @@ def list_runs(
     Example: runvault list --where 'sharpe_ratio > 1 and params.fast < 20' --sort -total_return --limit 20
     """
     vault = context.open()
-    selection = vault.selection(**filters, sort=sort or "-created_at")
+    selection = vault.selection(**filters, sort="-created_at" if sort is None else sort)
     if count:
         total = vault.count(selection)
         return echo_json({"total": total}) if form == "json" else click.echo(total)
@@ -79,7 +80,7 @@ def _columns(vault: Vault, text: str | None) -> Sequence[str]:
     """Return the columns that a listing has; a name that no run has is an error that suggests near ones."""
     from runvault.views.text import COLUMNS
 
-    if not text:
+    if text is None:
         return COLUMNS
     names = text.split(",")
     vault.check_columns(names)
@@ -258,7 +259,9 @@ def best(context: Context, /, metric: str, count: int, form: str, **filters: Any
 
 @click.command()
 @click.argument("run", shell_complete=complete_run)
-@click.option("--tolerance", type=float, default=0.1, show_default=True, help="|a-b| <= tolerance * max(|a|,|b|)")
+@click.option(
+    "--tolerance", type=Finite(min=0), default=0.1, show_default=True, help="|a-b| <= tolerance * max(|a|,|b|)"
+)
 @output_options
 @click.pass_obj
 def similar(context: Context, /, run: str, tolerance: float, form: str) -> None:

@@ -11,6 +11,7 @@ import click
 from runvault.cli.common import (
     STYLES,
     Context,
+    Finite,
     Place,
     complete_metric,
     complete_run,
@@ -134,11 +135,11 @@ def sweep(context: Context, /, entry: str, grid: tuple[str, ...], form: str, **s
 @click.option("--at", metavar="COMMIT", help="Run it in the code of another commit")
 @click.option(
     "--rtol",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     metavar="X",
     help="Close: the same orders, all values within X relative  [default: 1e-9]",
 )
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End it after S seconds")
+@click.option("--timeout", type=Finite(min=0, min_open=True), metavar="S", help="End it after S seconds")
 @click.option("--record", is_flag=True, help="Keep the verdict with the run")
 @click.option("--print", "printed", is_flag=True, help="Print the lines that run it by hand in a fresh clone")
 @click.option("--trust-code", is_flag=True, help="Run code that is not yours without asking")
@@ -173,9 +174,7 @@ def replay(context: Context, /, ref: str, form: str, printed: bool, **said: Any)
 
 @click.command()
 @click.option("--tag", default="golden", show_default=True, metavar="T", shell_complete=complete_tag)
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End a replay after S seconds"
-)
+@click.option("--timeout", type=Finite(min=0, min_open=True), metavar="S", help="End a replay after S seconds")
 @click.option("--record", is_flag=True, help="Keep each verdict with its run")
 @click.option("--trust-code", is_flag=True, help="Run code that is not yours without asking")
 @output_options
@@ -256,10 +255,8 @@ def stale(context: Context, /, form: str, **filters: Any) -> None:
     shell_complete=complete_metric,
     help="Bad is where M differs, not where the verdict is drift",
 )
-@click.option("--tol", type=click.FloatRange(min=0), metavar="X", help="With --metric: by more than X  [default: 0]")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Skip a commit after S seconds"
-)
+@click.option("--tol", type=Finite(min=0), metavar="X", help="With --metric: by more than X  [default: 0]")
+@click.option("--timeout", type=Finite(min=0, min_open=True), metavar="S", help="Skip a commit after S seconds")
 @click.option("--trust-code", is_flag=True, help="Run code that is not yours without asking")
 @output_options
 @click.pass_obj

@@ -254,3 +254,9 @@ def test_a_manifest_without_a_portfolio_is_one_error(vault: rv.Vault) -> None:
     run = vault.save(make_result(), strategy="s", params={"n": 1}).run
     with pytest.raises(FormatError, match="cannot be rebuilt: no reason is recorded"):
         portfolio_tables(vault.stores, {**run.manifest, "portfolio": None})
+
+
+@pytest.mark.parametrize("periods", [float("nan"), float("inf"), 0, -365])
+def test_periods_a_year_are_a_positive_finite_number(vault: rv.Vault, periods: float) -> None:
+    with pytest.raises(rv.ConfigError, match="periods_per_year"):
+        vault.list(periods_per_year=periods)

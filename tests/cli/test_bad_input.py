@@ -56,6 +56,29 @@ def test_unknown_field_in_a_filter_suggests_near_ones(program, runs: list[rv.Run
     check(program("list", "--where", "sharp_ratio > 1"), 13, "sharp_ratio", "sharpe_ratio")
 
 
+@pytest.mark.parametrize("said", [["--sort", ""], ["--sort", "-"], ["--columns", ""], ["--columns", "id,"]])
+def test_an_empty_name_is_no_field(program, runs: list[rv.Run], said: list[str]) -> None:
+    check(program("list", *said), 13, "''", "hint: ")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list", "--periods-per-year"],
+        ["replay", "latest", "--timeout"],
+        ["replay", "latest", "--rtol"],
+        ["check", "--timeout"],
+        ["bisect", "latest", "--good", "a", "--bad", "b", "--timeout"],
+        ["bisect", "latest", "--good", "a", "--bad", "b", "--metric", "sharpe_ratio", "--tol"],
+        ["similar", "latest", "--tolerance"],
+    ],
+    ids=lambda words: f"{words[0]} {words[-1]}",
+)
+def test_a_number_is_finite(program, runs: list[rv.Run], words: list[str], number: str) -> None:
+    check(program(*words, number), 2, number, words[-1], "hint: ")
+
+
 @pytest.mark.parametrize(
     "where", ["__import__('os').system('true')", "sharpe_ratio", "1 +", "lambda: 1", "[x for x in y]"]
 )
