@@ -6,7 +6,7 @@ In this order, so that an interruption leaves both ends whole: objects first, th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from runvault.model.records import MANIFEST
 from runvault.sharing.merge import Joined, join
 from runvault.sharing.pointers import pointers_brought
 from runvault.stores.dvc.remotes import ObjectRemote
-from runvault.stores.dvc.transfer import Moved, Tell, fetch, send
+from runvault.stores.dvc.transfer import Moved, Tell, Wanted, fetch, send
 from runvault.stores.git.merging import Sides
 from runvault.stores.git.programs import DURABLE
 from runvault.stores.git.remotes import GitRemote, resolve
@@ -64,6 +64,10 @@ class Choice:
     def takes(self, path: str) -> bool:
         """Return whether the object of a pointer goes along."""
         return self.data if path.startswith("data/") else self.artifacts
+
+
+NOTHING = Choice(artifacts=False, data=False)
+Pointed: TypeAlias = tuple[str, Wanted]
 
 
 def pull(
@@ -189,22 +193,20 @@ def _send_objects(
 ) -> None:
     remote = stores.object_remote()
     memory = _Memory(stores, remote)
-    pointers = dict(pointers_brought(stores, memory.sent, tip))
-    going = {path: wanted for path, wanted in pointers.items() if choice.takes(path) and remote is not None}
-    synced.withheld = {path: wanted.size or 0 for path, wanted in pointers.items() if path not in going}
+    going, synced.withheld = _chosen(pointers_brought(stores, memory.sent, tip), choice if remote else NOTHING)
     if remote is None or not going:
         return
-    there = remote.present(wanted.md5 for wanted in going.values())
-    lacking = {path: wanted for path, wanted in going.items() if wanted.md5 not in there}
+    there = remote.present(wanted.md5 for _, wanted in going)
+    lacking = [(path, wanted) for path, wanted in going if wanted.md5 not in there]
     inputs = {
         path: wanted.size or 0
-        for path, wanted in lacking.items()
+        for path, wanted in lacking
         if path.startswith("data/") and stores.objects.has(wanted.md5)
     }
     if inputs and announce is not None:
         announce(inputs, remote.url)
     synced.inputs.update(inputs)
-    moved = send(remote, stores.objects, {wanted.md5 for wanted in lacking.values()}, tell)
+    moved = send(remote, stores.objects, {wanted.md5 for _, wanted in lacking}, tell)
     # What is not here came from others, and is theirs to send.
     moved.failed = {name: why for name, why in moved.failed.items() if stores.objects.has(name)}
     synced.moved.add(moved)
@@ -222,16 +224,26 @@ def _fetch_objects(
     stores: Stores, before: str | None, theirs: str, synced: Synced, choice: Choice, tell: Tell | None
 ) -> None:
     refused = {each.run for each in synced.joined.refused}
-    pointers = {
-        path: wanted
+    pointers = (
+        (path, wanted)
         for path, wanted in pointers_brought(stores, before, theirs)
         if path not in refused and path.split("/")[2] not in refused and not stores.objects.has(wanted.md5)
-    }
+    )
     remote = stores.object_remote()
-    going = {path: wanted for path, wanted in pointers.items() if choice.takes(path) and remote is not None}
-    synced.withheld = {path: wanted.size or 0 for path, wanted in pointers.items() if path not in going}
+    going, synced.withheld = _chosen(pointers, choice if remote else NOTHING)
     if remote is not None and going:
-        synced.moved.add(fetch(remote, stores.objects, going.values(), tell))
+        synced.moved.add(fetch(remote, stores.objects, [wanted for _, wanted in going], tell))
+
+
+def _chosen(pointers: Iterable[Pointed], choice: Choice) -> tuple[list[Pointed], dict[str, int]]:
+    """Return the pointers whose objects go along, and the sizes of the other objects.
+
+    By object, not by path: revisions of a run point from one path to several.
+    """
+    every = list(pointers)
+    going = [(path, wanted) for path, wanted in every if choice.takes(path)]
+    moved = {wanted.md5 for _, wanted in going}
+    return going, {wanted.md5: wanted.size or 0 for _, wanted in every if wanted.md5 not in moved}
 
 
 class _Memory:
