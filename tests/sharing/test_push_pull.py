@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -30,6 +31,29 @@ def test_what_is_pushed_another_one_gets_whole(team: Team) -> None:
     assert copy.tags == ["golden"]
     assert copy.metrics == run.metrics
     assert copy.equity().equals(run.equity())
+
+
+def test_revisions_that_are_pushed_at_once_come_with_all_their_artifacts(team: Team) -> None:
+    """Their pointers have the same paths."""
+    run, later = save(team.ada, 0.1), save(team.ada, 0.2)
+    assert run.id == later.id
+    first, second = ({entry["md5"] for entry in each.artifacts.values()} for each in (run, later))
+    assert team.ada.push().artifacts == len(first | second)
+    assert objects_in(team.storage) == first | second
+    grace = team.join("Grace")
+    shutil.rmtree(team.storage)
+    assert grace.get(f"{run.id}~1").equity().equals(run.equity())
+
+
+def test_a_remote_may_be_a_relative_path(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As git takes it: from the root of the checkout, whatever folder of it we stand in."""
+    here = place(team.ada)
+    git(here, "remote", "set-url", "origin", os.path.relpath(team.origin, here))
+    (here / "deep").mkdir()
+    monkeypatch.chdir(here / "deep")
+    save(team.ada)
+    assert rv.open().push().runs_added == 1
+    assert rv.open().pull().runs_added == 0
 
 
 def test_a_second_push_sends_only_what_is_new(team: Team) -> None:
@@ -107,12 +131,12 @@ def test_data_is_named_before_it_leaves_and_stays_where_that_is_asked(team: Team
     prices = place(team.ada) / "prices.csv"
     prices.write_text("day,close\n2020-01-01,100\n")
     (place(team.ada) / ".git" / "info" / "exclude").write_text("/prices.csv\n")
-    save(team.ada, data={"prices": prices})
+    run = save(team.ada, data={"prices": prices})
     named: list[tuple[dict[str, int], str]] = []
     kept = team.ada.push(data=False, announce=lambda inputs, where: named.append((dict(inputs), where)))
     assert named == []
     [withheld] = kept.withheld or {}
-    assert withheld.startswith("data/")
+    assert withheld == run.manifest["config"]["data"]["prices"]["md5"]
     sent = team.ada.push(announce=lambda inputs, where: named.append((dict(inputs), where)))
     assert [(list(inputs.values()), where) for inputs, where in named] == [([prices.stat().st_size], str(team.storage))]
     assert sent.artifacts == 1

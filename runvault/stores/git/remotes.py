@@ -95,7 +95,7 @@ class GitRemote:
         how = ["--porcelain", "--no-follow-tags", "--recurse-submodules=no", "--no-signed"]
         refspecs = [f"{CODE_REFS}/*:{CODE_REFS}/*", f"{commit}:{self._repository.ref}"]
         args = [*PLACES_ALONE, "push", *how, "--end-of-options", self.name, *refspecs]
-        done = self._repository.git(*args, ok=(0, 1, 128), extra=_ASK)
+        done = self._repository.git(*args, ok=(0, 1, 128), extra=_ASK, cwd=self._repository.work_tree)
         if not done.returncode:
             return Sent(behind=False)
         told = done.stdout.decode("utf-8", "replace")
@@ -111,7 +111,8 @@ def fetch_checked(repository: Repository, source: str, *refspecs: str) -> bool:
     """Fetch refs from a remote or a bundle, every object checked; False where the first of them is not there."""
     quiet = ["--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--refmap=", "--no-prune"]
     args = [*_CHECKED, *DURABLE, "fetch", *quiet, "--end-of-options", source, *refspecs]
-    done = repository.git(*args, ok=(0, 1, 128), extra=_ASK)
+    # The address of a remote may be a relative path, which begins at the root of the checkout.
+    done = repository.git(*args, ok=(0, 1, 128), extra=_ASK, cwd=repository.work_tree)
     said = done.stderr.decode("utf-8", "replace")
     if done.returncode and "couldn't find remote ref" in said:
         return False

@@ -96,11 +96,19 @@ class Repository:
         return self.common_dir / "runvault"
 
     def git(
-        self, *args: str, stdin: bytes | None = None, ok: Sequence[int] = (0,), extra: Mapping[str, str] | None = None
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        ok: Sequence[int] = (0,),
+        extra: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run git on this repository, whatever the current directory; no work tree and no index are meant by it."""
+        """Run git on this repository, whatever the current directory; no work tree and no index are meant by it.
+
+        Where an argument, or the configuration, may hold a relative path, `cwd` says what it begins at.
+        """
         own = [f"--git-dir={self.common_dir}", "--no-replace-objects"]
-        return run_git([*own, *args], cwd=self.common_dir, stdin=stdin, ok=ok, extra=extra)
+        return run_git([*own, *args], cwd=cwd or self.common_dir, stdin=stdin, ok=ok, extra=extra)
 
     def tip(self) -> str | None:
         """Return the commit that the archive branch is at now, None where there is no such branch, or none is read."""
