@@ -20,6 +20,8 @@ from runvault.stores.git.summed import refuse_damaged_indexes
 # Neither objects nor refs reach the disk by default. What is read is compared with its name.
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
 pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, True)
+# Trees of more than 4 KB are read anew at every look otherwise; those of 100,000 runs have 37 KB.
+pygit2.option(Option.SET_CACHE_OBJECT_LIMIT, ObjectType.TREE, 128 << 10)
 
 # pygit2 raises by libgit2's error code: GitError, others for some of them, MemoryError for a size that no object has.
 LIBRARY_ERRORS = (pygit2.GitError, OSError, ValueError, KeyError, MemoryError)
