@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -48,4 +49,14 @@ def repo(tmp_path: Path) -> Path:
     (path / "strategy.py").write_text("FAST = 10\n")
     git(path, "add", "strategy.py")
     git(path, "commit", "--quiet", "--message", "strategy: first")
+    return path
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder in which files are made for a while, by this process and its children."""
+    path = tmp_path / "temporary"
+    path.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(path))
+    monkeypatch.setenv("TMPDIR", str(path))
     return path

@@ -122,7 +122,7 @@ def cut_inputs(inputs: Mapping[str, Any], span: Span, series: Mapping[str, str])
 
 
 def _reach(value: Any, where: str) -> str:
-    times = value.index if where == "" else value[where]
+    times = _times(value, where)
     return f"times from {times.min()} to {times.max()}" if len(times) else "no row at all"
 
 
@@ -168,9 +168,12 @@ def cut(value: Any, span: Span, where: str) -> Any:
     """
     if not span:
         return value
-    times = value.index if where == "" else value[where]
-    kept = value[_within(times, span)]
+    kept = value[_within(_times(value, where), span)]
     return _resampled(kept, where, span.interval) if span.interval else kept
+
+
+def _times(value: Any, where: str) -> Any:
+    return value.index if where == "" else value[where]
 
 
 def _within(times: Any, span: Span) -> Any:

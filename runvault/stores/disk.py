@@ -23,7 +23,7 @@ def install(path: Path, content: bytes) -> None:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
-            _sync(file.fileno())
+            sync_open(file)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

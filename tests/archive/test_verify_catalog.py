@@ -6,7 +6,6 @@ import shlex
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -37,16 +36,6 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
     monkeypatch.setattr("runvault.integrity.catalog.started", watched)
     monkeypatch.setattr("runvault.integrity.verify.MANY", 1)
     return children
-
-
-@pytest.fixture
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which files are made for a while."""
-    folder = tmp_path / "scratch"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
 
 
 def _sql(*statements: str) -> Callable[[Path], None]:
@@ -105,7 +94,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str | None]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_catalog_that_another_process_compares_is_judged_alike(
-    vault: rv.Vault, repo: Path, monkeypatch: pytest.MonkeyPatch, scratch: Path, case: str
+    vault: rv.Vault, repo: Path, monkeypatch: pytest.MonkeyPatch, temporary: Path, case: str
 ) -> None:
     for n in range(3):
         vault.save(make_result(0.1 * (n + 1)), strategy=f"s{n}")
@@ -120,7 +109,7 @@ def test_a_catalog_that_another_process_compares_is_judged_alike(
     told = [finding.problem for finding in there.findings if finding.file == "runvault/catalog.db"]
     assert len(told) == (expected is not None)
     assert (expected or "") in "".join(told)
-    assert list(scratch.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 def _verified(repo: Path) -> Report:
@@ -145,7 +134,7 @@ def test_a_process_that_cannot_compare_the_catalog_is_an_error(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     apart: list[Child],
-    scratch: Path,
+    temporary: Path,
     also: str,
 ) -> None:
     """No finding, which would be one among others, or be left out because there are others."""
@@ -166,12 +155,12 @@ def test_a_process_that_cannot_compare_the_catalog_is_an_error(
     monkeypatch.setattr("sys.executable", str(program))
     with pytest.raises(rv.RunvaultError, match="the process that compares the catalog ended with 7: no room"):
         vault.verify()
-    assert list(scratch.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_whatever_ends_a_verification_leaves_no_process_and_no_file(
-    vault: rv.Vault, monkeypatch: pytest.MonkeyPatch, apart: list[Child], scratch: Path, error: type[BaseException]
+    vault: rv.Vault, monkeypatch: pytest.MonkeyPatch, apart: list[Child], temporary: Path, error: type[BaseException]
 ) -> None:
     vault.save(make_result(), strategy="s")
     vault.reindex()
@@ -179,14 +168,14 @@ def test_whatever_ends_a_verification_leaves_no_process_and_no_file(
     def ended(*_: Any) -> None:
         [child] = apart
         assert child.process.returncode is None
-        assert [path.name.startswith("runvault-verify-") for path in scratch.iterdir()] == [True]
+        assert [path.name.startswith("runvault-verify-") for path in temporary.iterdir()] == [True]
         raise error
 
     monkeypatch.setattr("runvault.integrity.verify._Verification._check_run", ended)
     with pytest.raises(error):
         vault.verify()
     assert [child.process.returncode is not None for child in apart] == [True]
-    assert list(scratch.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_process_ends_with_whoever_started_it() -> None:
