@@ -74,6 +74,22 @@ class Run:
         return read_manifest(self._stores, self.located)
 
     @cached_property
+    def environment(self) -> dict[str, Json]:
+        """What the run was computed with: `python`, `platform`, `packages`, `backend`; empty where it is not known."""
+        return self._surroundings[0]
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """What a reader of the numbers should know."""
+        return self._surroundings[1]
+
+    @cached_property
+    def _surroundings(self) -> tuple[dict[str, Json], list[str]]:
+        from runvault.archive.reading import read_surroundings
+
+        return read_surroundings(self._stores, self.located)
+
+    @cached_property
     def replays(self) -> list[dict[str, Json]]:
         """The ledger: every kept replay, oldest first, with `at`, `by`, `code`, `environment` and `verdict`."""
         commit = self.located.commit or self._stores.require_tip()

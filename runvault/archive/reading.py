@@ -11,7 +11,7 @@ from runvault.archive.stores import Stores
 from runvault.errors import AmbiguousRunError, RunNotFoundError, RunvaultError
 from runvault.model.ids import RunId, RunRef
 from runvault.model.query import Selection
-from runvault.model.records import ANNOTATIONS, MANIFEST
+from runvault.model.records import ANNOTATIONS, MANIFEST, parse_json
 from runvault.model.times import is_instant, later_of
 
 Json: TypeAlias = Any
@@ -161,6 +161,20 @@ def read_manifest(stores: Stores, located: Located) -> dict[str, Json]:
     manifest = Manifest.from_bytes(_file(stores, located, MANIFEST), f"{located.id.path}/{MANIFEST}")
     check_address(manifest, located.id)
     return manifest.to_dict()
+
+
+def read_surroundings(stores: Stores, located: Located) -> tuple[dict[str, Json], list[str]]:
+    """Return what people are shown of a manifest besides the run's JSON: the environment and the warnings.
+
+    Taken as the catalog takes what it knows of a run, without the model of manifests: to import that takes longer than
+    all else of showing a run. What has another shape is passed over; `read_manifest` says what is wrong with it.
+    """
+    members = parse_json(_file(stores, located, MANIFEST), f"{located.id.path}/{MANIFEST}")
+    environment, warnings = members.get("environment"), members.get("warnings")
+    return (
+        environment if isinstance(environment, dict) else {},
+        [text for text in warnings if isinstance(text, str)] if isinstance(warnings, list) else [],
+    )
 
 
 def read_manifests(stores: Stores, runs: Sequence[RunId]) -> Iterator[tuple[RunId, dict[str, Json]]]:

@@ -142,13 +142,13 @@ def show(context: Context, /, run: str, config_only: bool, as_yaml: bool, name: 
     elif form == "md":
         from runvault.views.text import run_markdown
 
-        click.echo(run_markdown(found.to_dict(), found.manifest))
+        click.echo(run_markdown(found.to_dict(), found.environment))
     else:
         from runvault.views.replays import ledger_text
         from runvault.views.text import run_text
 
         document = found.to_dict()
-        shown = run_text(document, found.manifest)
+        shown = run_text(document, found.environment, found.warnings)
         ledger = ledger_text(found.replays, document["code"]["commit"])
         echo_paged(f"{shown}\n\n{ledger}".rstrip().splitlines())
 

@@ -82,7 +82,7 @@ def show_saved(saved: Any, form: str, state: str | None = None) -> None:
     from runvault.views.text import COLUMNS, drift_text, field_of, runs_table
 
     run = saved.run.to_dict()
-    for warning in saved.run.manifest["warnings"]:
+    for warning in saved.run.warnings:
         notice(f"warning: {warning}")
     if saved.drift:
         notice(drift_text(saved.drift))

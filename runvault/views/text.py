@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from runvault.model.metrics import METRICS
 from runvault.views.grid import Grid
 from runvault.views.inert import inert
-from runvault.views.values import UNDEFINED, show_field, show_pairs, show_value
+from runvault.views.values import UNDEFINED, show_field, show_value
 
 Json: TypeAlias = Any
 
@@ -86,21 +86,21 @@ def _cell(run: Mapping[str, Json], column: str, style: str, longest: int | None)
     return shown.replace("|", "\\|") if style == "github" else shown
 
 
-def run_text(run: Mapping[str, Json], manifest: Mapping[str, Json]) -> str:
-    """Return one run, whole."""
+def run_text(run: Mapping[str, Json], environment: Mapping[str, Json], warnings: Sequence[str]) -> str:
+    """Return one run, whole, with what it was computed with and what a reader of its numbers should know."""
     parts = [_heading(run), _section("config", _config_rows(run)), _section("metrics", _metric_rows(run))]
-    parts.append(_section("environment", _environment_rows(manifest)))
+    parts.append(_section("environment", _environment_rows(environment)))
     parts.append(
         _section("artifacts", [(name, f"{entry['size']:,} bytes") for name, entry in run["artifacts"].items()])
     )
-    parts.extend(f"warning: {inert(text)}" for text in manifest["warnings"])
+    parts.extend(f"warning: {inert(text)}" for text in warnings)
     return "\n\n".join(part for part in parts if part)
 
 
-def run_markdown(run: Mapping[str, Json], manifest: Mapping[str, Json]) -> str:
-    """Return one run as a Markdown table of what was asked and what came of it."""
+def run_markdown(run: Mapping[str, Json], environment: Mapping[str, Json]) -> str:
+    """Return one run as a Markdown table of what was asked, what came of it and what it was computed with."""
     rows = [("run", run["id"]), ("strategy", show_value(run["strategy"])), ("saved", run["created_at"])]
-    rows += [*_config_rows(run), *_metric_rows(run), *_environment_rows(manifest)]
+    rows += [*_config_rows(run), *_metric_rows(run), *_environment_rows(environment)]
     rows += [("tags", show_value(run["tags"])), ("note", show_value(run["note"]))]
     cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     return table(cells, ["field", "value"], "github")
@@ -137,10 +137,9 @@ def _metric_rows(run: Mapping[str, Json]) -> list[tuple[str, str]]:
     return [(inert(name), show_field(name, run["metrics"][name])) for name in names]
 
 
-def _environment_rows(manifest: Mapping[str, Json]) -> list[tuple[str, str]]:
-    environment = manifest["environment"]
-    rows = [(name, show_value(value)) for name, value in environment.items() if name != "packages"]
-    return [*rows, ("packages", show_pairs(environment.get("packages") or {}))]
+def _environment_rows(environment: Mapping[str, Json]) -> list[tuple[str, str]]:
+    names = sorted(environment, key=lambda name: name == "packages")  # the longest last
+    return [(inert(name), show_value(environment[name])) for name in names]
 
 
 def _section(title: str, rows: Sequence[tuple[str, str]]) -> str:

@@ -290,6 +290,20 @@ def test_a_member_of_another_type_damages_its_own_run_alone(
     check(program("show", runs[0].id), 20)
 
 
+@pytest.mark.parametrize("environment", [None, [], "x", {"packages": ["vectorbt"], "<b>\u202e": {"a": [1]}}])
+@pytest.mark.parametrize("warnings", [None, {"a": 1}, [1, "\x1b[31mred"]])
+def test_surroundings_of_any_shape_are_shown(
+    program, repo: Path, runs: list[rv.Run], environment: object, warnings: object
+) -> None:
+    more = {"environment": environment, "warnings": warnings}
+    replace_manifest(repo, runs[0], lambda text: dump_json({**json.loads(text), **more}))
+
+    for args in ([], ["--format", "md"]):
+        done = program("show", runs[0].id, *args)
+        assert done.status == 0, done.err
+        assert not {"\u202e", "\x1b"} & set(done.out)
+
+
 def test_a_ledger_whose_packages_are_a_list(program, repo: Path, runs: list[rv.Run]) -> None:
     replay = {"at": "2030-01-01T00:00:00.000000Z", "by": "Eve <e@example.org>", "verdict": "exact", "code": None}
     path = f"runs/{runs[0].id[:2]}/{runs[0].id}/annotations.json"
