@@ -22,6 +22,7 @@ from benchmarks.commands import RUNVAULT
 from benchmarks.figures import Figure, Target
 from benchmarks.measure import run_process, seconds_of
 from benchmarks.repositories import git
+from runvault.execution import children
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.worktrees import temporary_worktree
 
@@ -44,6 +45,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     yield recorded(bench)
     yield from whole_process(bench)
     yield from worktrees(bench)
+    yield repeated(bench)
     yield searched(bench)
 
 
@@ -137,6 +139,20 @@ def worktree(bench: Bench, path: Path, place: Path, where: str) -> Figure:
     beside = ("git worktree add", statistics.median(theirs))
     work = f"setting up a replay's worktree of {FILES:,} files, {where}"
     return Figure(work, statistics.median(ours), plain=beside, target=Target("1 s", most=1.0))
+
+
+def repeated(bench: Bench) -> Figure:
+    """Replay a run again and again in one process, by forks of a server and by a process for each."""
+    path = repository(bench, "replay")
+    vault = runvault.open(path)
+    run = vault.run("strategy.py:dual_sma", data=path / "prices.parquet", params={"fast": 10, "slow": 50}).run
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    for forks in (True, True, *[True, False] * bench.repeat):  # the first two make the server ready
+        children.FORKS = forks
+        taken[forks].append(seconds_of(lambda: vault.replay(run)))
+    children.FORKS = True
+    beside = ("a process started for it", statistics.median(taken[False]))
+    return Figure("one more replay in a process", statistics.median(taken[True][2:]), plain=beside)
 
 
 def searched(bench: Bench) -> Figure:

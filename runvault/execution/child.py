@@ -4,7 +4,7 @@ JOB is a JSON file: `kind`, `root`, `entry`, `params`, `settings`, `inputs` (pat
 `series`, `vectorized`, `backend`, `dump`, `trusted`, which settings and whether the span are overrides, and of a
 command `command`, `folder`, `result` and `files`. What came of it is left in the folder OUT: a parcel, or
 ``error.json`` with `message` and `hint`. The entry's own output goes where the caller pointed it. The input is a pipe
-that ends with the caller, and with it the child ends.
+that ends with the caller, and with it the child ends. `runvault.execution.forkserver` does jobs in forks of its own.
 """
 
 from __future__ import annotations
@@ -145,9 +145,9 @@ def _use_backend(backend: str | None) -> None:
         vbt.settings["engine"] = backend
 
 
-def _end_with_caller() -> None:
-    """End this process, and what it started, as soon as the caller is no more; the entry's own input is empty."""
-    pipe, empty = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+def detach(pipe: int) -> None:
+    """End this process, and what it started, as soon as the caller's `pipe` ends; its own input is empty."""
+    empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.close(empty)
     threading.Thread(target=_wait_for_end, args=(pipe,), daemon=True).start()
@@ -162,7 +162,7 @@ def _wait_for_end(pipe: int) -> None:
 
 
 if __name__ == "__main__":
-    _end_with_caller()
+    detach(os.dup(0))
     end_quickly()
     import_engine()
     sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

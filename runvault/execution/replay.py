@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -24,7 +20,8 @@ from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
 from runvault.engines.result import Result
 from runvault.errors import ReplayError, RunvaultError
-from runvault.execution.child import ERROR, FILES, OUTPUT
+from runvault.execution.child import FILES
+from runvault.execution.children import run_child
 from runvault.execution.overrides import NO_OVERRIDES, Overrides, apply
 from runvault.execution.parcels import read_parcel
 from runvault.execution.recipe import COMMAND, Input, Recipe
@@ -40,15 +37,9 @@ from runvault.model.trades import match_trades
 from runvault.stores.git.code import code_present, describe_code
 from runvault.stores.git.owncode import is_own_code
 from runvault.stores.git.worktrees import temporary_worktree
-from runvault.stores.processes import HOME
 
 Json: TypeAlias = Any
 Verdict: TypeAlias = Literal["exact", "close", "drift", "failed", "changed"]
-
-# What a child process keeps of our environment: where programs and caches are, how text is written, how many threads
-# a library starts. Credentials and the caller's own Python settings stay out.
-_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "TEMP", "TMP", "TZ", "SYSTEMROOT", "VIRTUAL_ENV")
-_KEPT_PREFIXES = ("LC_", "NUMBA_", "OMP_", "OPENBLAS_", "MKL_", "XDG_CACHE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,48 +203,6 @@ def _place_folder(stores: Stores, listing: bytes, path: Path) -> None:
         file = path / relative
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(stores.objects.get(entry["md5"]))
-
-
-def run_child(tree: Path, job: Path, out: Path, timeout_s: float | None) -> None:
-    """Run the child process to its end, in a session of its own that is ended whole; ReplayError where it fails."""
-    environment = {
-        name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)
-    }
-    # Found where this process found it, and after everything installed: the worktree may hold a runvault of its own.
-    environment |= {"RUNVAULT_DISABLED": "1", "PYTHONPATH": str(HOME)}
-    argv = [sys.executable, "-P", "-m", "runvault.execution.child", str(job), str(out)]
-    log = out / OUTPUT
-    with log.open("wb") as sink:
-        # The pipe is never written to: where it ends, we have, and the child does not outlive us.
-        child = subprocess.Popen(
-            argv, cwd=tree, env=environment, stdin=subprocess.PIPE, stdout=sink, stderr=sink, start_new_session=True
-        )
-        try:
-            status = child.wait(timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise ReplayError(f"the recipe did not end within {timeout_s:g} s", "give it longer: --timeout") from error
-        finally:
-            _end(child)
-    if status:
-        raise _failure(out, status, log.read_text("utf-8", "replace"))
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the child and all that it started."""
-    if child.poll() is None or sys.platform != "win32":
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL) if sys.platform != "win32" else child.kill()
-    child.wait()
-    if child.stdin is not None:
-        child.stdin.close()
-
-
-def _failure(out: Path, status: int, output: str) -> RunvaultError:
-    if (out / ERROR).is_file():
-        told = json.loads((out / ERROR).read_text("utf-8"))
-        return ReplayError(told["message"], told["hint"])
-    last = output.strip().splitlines()[-1:] or [f"exit status {status}"]
-    return ReplayError(f"the recipe ended with status {status}: {last[0][:300]}")
 
 
 def _judged(

@@ -129,6 +129,6 @@ def test_a_replay_that_never_ends_is_ended_by_its_timeout(
     assert program(["run", "strategy.py:backtest"]) == 0
     strategy.write("endless")
     capsys.readouterr()
-    assert program(["replay", "latest", "--at", "HEAD", "--timeout", "15", "--json"]) == 50
-    assert json.loads(capsys.readouterr().out)["reason"] == ["the recipe did not end within 15 s"]
+    assert program(["replay", "latest", "--at", "HEAD", "--timeout", "5", "--json"]) == 50
+    assert json.loads(capsys.readouterr().out)["reason"] == ["the recipe did not end within 5 s"]
     assert strategy.started.exists()

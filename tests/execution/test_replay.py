@@ -269,11 +269,11 @@ def test_a_timeout_ends_the_child_and_takes_the_worktree_away(vault: rv.Vault, s
     git(here, "commit", "--quiet", "--all", "--message", "strategy: endless")
 
     started = time.monotonic()
-    replayed = vault.replay(saved.run, at="HEAD", timeout=20)
+    replayed = vault.replay(saved.run, at="HEAD", timeout=5)
 
     assert time.monotonic() - started < 60
     assert replayed.verdict == "failed"
-    assert "did not end within 20 s" in replayed.reason[0]
+    assert "did not end within 5 s" in replayed.reason[0]
     with pytest.raises(ProcessLookupError):
         os.kill(int((here.parent / "pid").read_text()), 0)
     assert git(here, "worktree", "list").count("\n") == 1
