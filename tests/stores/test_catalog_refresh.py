@@ -208,6 +208,30 @@ def test_equal_content_on_two_sides_came_with_the_earlier_commit(source: MemoryA
     assert whole(catalog) == fresh(source, merge, tmp_path)
 
 
+@pytest.mark.parametrize("value", range(6))
+def test_of_equal_content_within_a_second_the_first_to_arrive_is_not_the_first(
+    source: MemoryArchive, tmp_path: Path, value: int
+) -> None:
+    run = forge_run(value)
+    base = source.commit({"README.md": b"x"}, time=1)
+    sides = []
+    for _ in range(2):  # each saves, removes and restores it within the second
+        saved = source.commit(tree_of(run), (base,), time=9)
+        removed = source.commit({run.path: None}, (saved,), time=9)
+        sides.append((saved, source.commit(tree_of(run), (removed,), time=9)))
+    (first, a), (second, b) = sides
+    merge = source.commit({}, (a, b), time=9)
+    commits = set()
+    for number, way in enumerate(([merge], [a, merge], [b, merge], [first, a, merge], [second, merge])):
+        catalog = Catalog(tmp_path / f"{number}.db")
+        for tip in way:
+            catalog.refresh(source, REF, tip)
+        commits |= {revision.commit for revision in catalog.revisions(REF, run.id)}
+        assert whole(catalog) == fresh(source, merge, tmp_path)
+    assert len(commits) == 1
+    assert commits < {first, second}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_any_history_ends_as_if_built_anew(source: MemoryArchive, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 
 import orjson
@@ -16,10 +17,11 @@ from runvault.stores.catalog.sums import revision_sum
 
 BATCH = 5_000  # revisions whose rows are in memory at once
 
-# Git counts in seconds, and a run can be saved, removed and put back within one: the order of the walk decides then.
-_ADD_REVISION = (
-    "INSERT OR IGNORE INTO revisions VALUES (?1, ?2, ?3, ?4 + 1e-6 *"
-    " (SELECT count(*) FROM revisions WHERE run = ?1 AND CAST(time AS INTEGER) = ?4), NULL, ?5)"
+_WITHIN_A_SECOND = (
+    'SELECT a.run, a.blob, a."commit", b."commit" FROM (SELECT run, blob FROM revisions'
+    " WHERE run IN (SELECT run FROM touched) GROUP BY run, blob HAVING count(*) > 1)"
+    " JOIN revisions a USING (run, blob) JOIN revisions b USING (run, blob)"
+    ' WHERE a."commit" <> b."commit" AND CAST(a.time AS INTEGER) = CAST(b.time AS INTEGER)'
 )
 
 
@@ -37,10 +39,26 @@ class Revisions:
         rows = self._brought(source, old, tip)
         while batch := list(itertools.islice(rows, BATCH)):
             self._numbers.touch(row[0] for row in batch)
-            self._db.executemany(_ADD_REVISION, [(*row, revision_sum(row[1], row[2])) for row in batch])
+            rated = [(*row, revision_sum(row[1], row[2])) for row in batch]
+            self._db.executemany("INSERT OR IGNORE INTO revisions VALUES (?, ?, ?, ?, NULL, ?)", rated)
             self._numbers.write()
             places.update(zip([blob for _, blob, _, _ in batch], coming, strict=False))
+        self._order(source)
         return places
+
+    def _order(self, source: ArchiveSource) -> None:
+        """Put commits that brought the same within a second in the order of ancestry, whichever arrived first.
+
+        Git counts in seconds, and a run can be saved, removed and put back within one. Two people's saves within one
+        have no order; the ids decide then.
+        """
+        before: Counter[tuple[int, bytes, bytes]] = Counter()
+        for run, blob, commit, other in self._db.execute(_WITHIN_A_SECOND).fetchall():
+            before[run, blob, commit] += source.is_ancestor(other.hex(), commit.hex())
+        self._db.executemany(
+            'UPDATE revisions SET time = CAST(time AS INTEGER) + 1e-6 * ? WHERE run = ? AND blob = ? AND "commit" = ?',
+            [(count, *revision) for revision, count in before.items()],
+        )
 
     def forget(self, source: ArchiveSource, tip: str, old: str | None) -> None:
         """Remove what the commits in ``tip..old`` had brought: the branch was moved back."""

@@ -16,7 +16,7 @@ import zlib
 
 from runvault.model.metrics import METRICS
 
-PROJECTION = 2
+PROJECTION = 3
 """Raised when rows mean something else while the tables look the same."""
 
 FIELDS: tuple[str, ...] = (
