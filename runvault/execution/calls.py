@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import random
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from runvault.engines import extract
 from runvault.engines.result import Result
 from runvault.errors import ConfigError, ReplayError, RunvaultError
+from runvault.execution.in_force import engine_settings, is_default, seeded
 
 Json: TypeAlias = Any
 
@@ -56,14 +54,14 @@ class Call:
         ReplayError
             It raised, or returned what no engine knows.
         """
-        returned, duration_s = self.given()
-        with seeded(self.seed), engine_settings(self.settings):
+        with engine_settings(self.settings):  # they decide statistics, too, such as the length of a year
+            returned, duration_s = self.given()
             return Ran(returned, as_result(returned, name_of(self.function)), duration_s)
 
     def given(self) -> tuple[Any, float]:
         """Call the entry and return the object that it gave, as it is, and the seconds that it took."""
-        started = time.perf_counter()
         with seeded(self.seed), engine_settings(self.settings):
+            started = time.perf_counter()
             returned = self._returned()
             return returned, time.perf_counter() - started
 
@@ -118,7 +116,7 @@ def bind(
 
 def takes_setting(function: Callable[..., Any], name: str) -> bool:
     """Return whether a setting reaches anything: an argument of the entry, or a default of vectorbt's portfolios."""
-    return name in _names(function) or name in _portfolio_settings()
+    return name in _names(function) or is_default(name)
 
 
 def arguments_of(function: Callable[..., Any]) -> list[str]:
@@ -139,52 +137,6 @@ def as_result(returned: Any, name: str) -> Result:
         return extract(returned)
     except ConfigError as error:
         raise ReplayError(f"{name} returned no result: {error}", hint=error.hint) from error
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed Python's, NumPy's and vectorbt's generators, and leave Python's and NumPy's as they were afterwards."""
-    import numpy as np
-
-    short = seed % 2**32  # all that NumPy's old generator takes
-    before = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(short)  # the generator that strategies and vectorbt use
-    if "vectorbt" in sys.modules:
-        from vectorbt.utils.random_ import set_seed_nb
-
-        set_seed_nb(short)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-
-
-@contextmanager
-def engine_settings(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Make settings that vectorbt's portfolios know (``init_cash``, ``fees``, ``freq``, …) its defaults meanwhile."""
-    known = _portfolio_settings()
-    changed = {name: value for name, value in settings.items() if name in known}
-    if not changed:
-        yield
-        return
-    import vectorbt as vbt
-
-    before = {name: known[name] for name in changed}
-    vbt.settings["portfolio"].update(changed)
-    try:
-        yield
-    finally:
-        vbt.settings["portfolio"].update(before)
-
-
-def _portfolio_settings() -> Mapping[str, Any]:
-    if "vectorbt" not in sys.modules:
-        return {}
-    import vectorbt as vbt
-
-    return dict(vbt.settings["portfolio"])
 
 
 def _names(function: Callable[..., Any]) -> list[str]:
