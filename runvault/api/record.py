@@ -47,7 +47,9 @@ def record(
 
     Its arguments become parameters, defaults included; a pandas object, a `Path` and what `data` names are inputs
     (files are read by their extension), and an argument called ``seed`` is the seed. Called again with equal words,
-    inputs and code, the function does not run: it is given back the archived portfolio, rebuilt.
+    inputs and code, the function does not run: it is given back the archived portfolio, rebuilt. What else a function
+    depends on is not seen: a global set at run time, the environment, a file that it opens itself. Make it an
+    argument, or say `force`.
 
     Parameters
     ----------
@@ -61,7 +63,8 @@ def record(
         The inputs that are time series, which `replay` with other dates cuts, with the column of their times where
         several hold some. By default all whose index or one column holds times.
     save : bool
-        False switches recording off, as ``RUNVAULT_DISABLED=1`` does.
+        False switches recording off, as ``RUNVAULT_DISABLED=1`` does: the function always runs, with the same inputs,
+        settings and seed as when recorded, and nothing is archived.
     force : bool
         Run what is archived already, too.
     snapshot_all : bool
@@ -78,6 +81,8 @@ def record(
     ------
     ConfigError
         At a call: an argument has no canonical form, or looks like a credential.
+    Exception
+        What the function raises, as it is.
     """
     said = {
         "strategy": strategy,
@@ -96,7 +101,7 @@ def record(
         @functools.wraps(wrapped)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if not save or is_disabled():
-                return wrapped(*args, **kwargs)
+                return recorder.call_unrecorded(args, kwargs)  # type: ignore[no-any-return]
             returned, saved = recorder.call(args, kwargs)
             setattr(call, "saved", saved)  # noqa: B010 - functions have no such attribute for a type checker
             return returned  # type: ignore[no-any-return]
@@ -127,10 +132,15 @@ class _Recorder:
         from runvault.api.vault import open_vault
 
         vault = self._vault or open_vault()
-        params, files, frames = self._sorted(args, kwargs)
-        seed = params.pop("seed", self._default_seed())
         entry = entry_of(self._function, vault.stores.code.work_tree or Path.cwd())
-        return record_call(vault, self._function, entry, params, files, frames, seed, self._said)
+        with _own_errors():
+            return record_call(vault, self._function, entry, *self._sorted(args, kwargs), self._said)
+
+    def call_unrecorded(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from runvault.api.running import call_unrecorded
+
+        with _own_errors():
+            return call_unrecorded(self._function, *self._sorted(args, kwargs), self._said["settings"])
 
     def _default_seed(self) -> int:
         known = self._signature.parameters.get("seed")
@@ -138,8 +148,8 @@ class _Recorder:
 
     def _sorted(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Path], dict[str, Any]]:
-        """Return a call's parameters, its input files and the frames among its arguments, each by name."""
+    ) -> tuple[dict[str, Any], dict[str, Path], dict[str, Any], Any]:
+        """Return a call's parameters, its input files and the frames among its arguments, by name; and its seed."""
         import pandas as pd
 
         bound = self._signature.bind_partial(*args, **kwargs)
@@ -152,7 +162,21 @@ class _Recorder:
         paths = {name: value for name, value in given.items() if isinstance(value, Path)}
         files = {name: Path(path) for name, path in {**self._data, **paths, **named}.items() if name not in frames}
         params = {name: value for name, value in given.items() if name not in frames and name not in files}
-        return params, files, frames
+        return params, files, frames, params.pop("seed", self._default_seed())
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Let what a function raised reach its caller as it is: programs catch errors of their own by their type."""
+    from runvault.execution.calls import EntryError
+
+    try:
+        yield
+    except EntryError as error:
+        raised = error.__cause__ or error
+    else:
+        return
+    raise raised
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from runvault.api.arguments import as_seed, as_series, texts
 from runvault.api.machine import provenance
 from runvault.api.saved import Saved
 from runvault.errors import ConfigError, RunvaultError
+from runvault.execution.calls import bind
 from runvault.execution.commands import run_command as run_a_command
 from runvault.execution.run import RunOutcome, RunRequest, run_entry, run_function
 from runvault.execution.series import Span, read_input
@@ -74,6 +75,20 @@ def record_call(
         except RunvaultError:  # what cannot be rebuilt is computed again
             continue
     return ran.returned, ran
+
+
+def call_unrecorded(
+    function: Callable[..., Any],
+    params: Mapping[str, Any],
+    files: Mapping[str, Path],
+    frames: Mapping[str, Any],
+    seed: Any,
+    settings: Mapping[str, Any],
+) -> Any:
+    """Call a recorded function as `record_call` does, and archive nothing: inputs, settings and seed are the same."""
+    inputs = {**{name: read_input(path) for name, path in files.items()}, **frames}
+    call = bind(function, params=params, settings=settings, inputs=inputs, seed=as_seed(seed))
+    return call.given()[0]
 
 
 def request_of(vault: Vault, said: Mapping[str, Any]) -> RunRequest:

@@ -51,8 +51,10 @@ class Call:
 
         Raises
         ------
+        EntryError
+            It raised.
         ReplayError
-            It raised, or returned what no engine knows.
+            It returned what no engine knows.
         """
         with engine_settings(self.settings):  # they decide statistics, too, such as the length of a year
             returned, duration_s = self.given()
@@ -73,10 +75,14 @@ class Call:
         except RunvaultError:
             raise
         except SystemExit as error:  # with status 0 it would look as if the run had been archived
-            raise ReplayError(f"{name_of(self.function)} ended the program with status {error.code}") from error
+            raise EntryError(f"{name_of(self.function)} ended the program with status {error.code}") from error
         except Exception as error:
             text = " ".join(str(error).split())[:300]
-            raise ReplayError(f"{name_of(self.function)} raised {type(error).__name__}: {text}") from error
+            raise EntryError(f"{name_of(self.function)} raised {type(error).__name__}: {text}") from error
+
+
+class EntryError(ReplayError):
+    """The entry raised; what it raised is the cause."""
 
 
 def bind(

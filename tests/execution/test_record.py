@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.engine
 RECORDED = """
 from pathlib import Path
 
+import numpy as np
 import vectorbt as vbt
 
 import runvault as rv
@@ -33,6 +35,19 @@ def backtest(prices, fast: int, slow: int = 8, seed: int = 0):
 @rv.record(data={"prices": "data/prices.csv"}, save=False)
 def off(prices, fast: int = 2):
     return prices
+
+
+@rv.record(data={"prices": "data/prices.csv"}, settings={"fees": 0.01})
+def drawn(prices, seed: int = 0):
+    close = prices.set_index("date")["close"]
+    size = close * 0
+    size.iloc[: np.random.randint(1, 9)] = 0.01
+    return vbt.Portfolio.from_orders(close, size.where(size > 0), freq="1D")
+
+
+@rv.record
+def missing(prices):
+    raise KeyError("GOOG") from LookupError("no such column")
 
 
 @rv.record(data={"prices": "data/prices.csv"})
@@ -91,9 +106,35 @@ def test_a_named_file_is_read_and_replays_exactly(vault: rv.Vault, recorded, her
 
 
 def test_recording_can_be_switched_off(vault: rv.Vault, recorded, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert recorded.off("as given") == "as given"
+    assert recorded.off(fast=3).equals(pd.read_csv(here / "data" / "prices.csv", parse_dates=["date"]))
     monkeypatch.setenv("RUNVAULT_DISABLED", "1")
     recorded.backtest(close_of(here), 3)
+    assert vault.count() == 0
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_recorded_or_not_the_call_is_the_same(
+    vault: rv.Vault, recorded, here: Path, monkeypatch: pytest.MonkeyPatch, disabled: bool
+) -> None:
+    """Files that the decorator names are read, settings are in force and the seed is set."""
+    if disabled:
+        monkeypatch.setenv("RUNVAULT_DISABLED", "1")
+    portfolio = recorded.drawn(seed=5)
+
+    expected = int(np.random.RandomState(5).randint(1, 9))
+    assert portfolio.orders.count() == expected
+    assert portfolio.orders.fees.sum() > 0
+    assert vault.count() == (not disabled)
+
+
+@pytest.mark.parametrize("disabled", ["", "1"])
+def test_what_a_recorded_function_raises_reaches_its_caller(
+    vault: rv.Vault, recorded, here: Path, monkeypatch: pytest.MonkeyPatch, disabled: str
+) -> None:
+    monkeypatch.setenv("RUNVAULT_DISABLED", disabled)
+    with pytest.raises(KeyError, match="GOOG") as caught:
+        recorded.missing(close_of(here))
+    assert isinstance(caught.value.__cause__, LookupError)
     assert vault.count() == 0
 
 
