@@ -190,8 +190,9 @@ def autosave(
 ) -> Iterator[list[Saved]]:
     """Archive every ``vectorbt.Portfolio`` that is built inside the block by one of its ``from_…`` constructors.
 
-    The constructor's plain arguments (numbers, texts, flags) are the parameters, besides `params`; a portfolio of
-    several columns is one run. Yields the list that the outcomes (`Saved`) are put into::
+    The constructor's name and arguments are the parameters, besides `params`: of arrays, such as signals, a
+    fingerprint, so that portfolios of other signals are other runs. A portfolio of several columns is one run. Yields
+    the list that the outcomes (`Saved`) are put into::
 
         with runvault.autosave(strategy="try-out") as saved:
             vbt.Portfolio.from_holding(close, init_cash=100)

@@ -147,13 +147,35 @@ def test_every_portfolio_built_inside_is_archived(vault: rv.Vault, here: Path) -
         vbt.Portfolio.from_holding(close, init_cash=500, freq="1D")
         vbt.Portfolio.from_signals(close, close > 100, close < 100, freq="1D")
 
-    assert [each.run.params for each in saved] == [
-        {"init_cash": 500, "freq": "1D", "version": 2},
-        {"freq": "1D", "version": 2},
-    ]
+    holding, signals = (dict(each.run.params) for each in saved)
+    assert holding == {"constructor": "from_holding", "init_cash": 500, "freq": "1D", "version": 2}
+    assert [len(signals.pop(name)) for name in ("entries", "exits")] == [16, 16]
+    assert signals == {"constructor": "from_signals", "freq": "1D", "version": 2}
     assert vbt.Portfolio.from_holding.__func__ is constructor
     vbt.Portfolio.from_holding(close, freq="1D")
     assert vault.count() == 2
+
+
+def test_portfolios_of_other_arguments_are_other_runs(vault: rv.Vault, here: Path) -> None:
+    """Two tries of a loop would be one run otherwise, the second a drift of the first."""
+    import vectorbt as vbt
+
+    close = close_of(here)
+    high = close > 100
+    with rv.autosave(strategy="try_out") as saved:
+        vbt.Portfolio.from_signals(close, high, ~high)
+        vbt.Portfolio.from_signals(close, high.shift(fill_value=False), ~high)
+        vbt.Portfolio.from_signals(close, high.to_numpy(), ~high, fees=np.float32(0.5))
+        vbt.Portfolio.from_orders(close, np.inf)
+        vbt.Portfolio.from_orders(close, np.int64(1))
+        vbt.Portfolio.from_orders(close, close * 0 + 1)
+        vbt.Portfolio.from_holding(close)
+        vbt.Portfolio.from_signals(close, entries=high.to_numpy(), exits=~high)
+
+    ids = [str(each.id) for each in saved]
+    assert len(set(ids)) == 7
+    assert (ids[-1], saved[-1].created) == (ids[0], False)
+    assert saved[3].run.params == {"constructor": "from_orders", "size": "inf"}
 
 
 def test_a_recorded_function_declares_its_series(vault: rv.Vault, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

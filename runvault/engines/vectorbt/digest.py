@@ -118,6 +118,17 @@ def data_fingerprint(index: pd.Index, columns: Iterable[Array], names: Sequence[
     return digest.hexdigest()
 
 
+def values_fingerprint(values: Any) -> str:
+    """Return the beginning of a SHA-256 of an array's shape and values, in hex: enough to tell signals apart."""
+    array = np.asarray(values)
+    if array.dtype.kind in "biufc":
+        digest = _digest_of("values", array)
+    else:
+        texts = json.dumps([str(value) for value in array.ravel()])
+        digest = hashlib.sha256(f"values {array.shape}\n{texts}".encode())
+    return str(digest.hexdigest())[:16]
+
+
 def _valuation_series(pf: Any) -> tuple[list[Array], Array]:
     """Return the distinct series that columns are valued at: gaps filled where the portfolio fills them."""
     series, places = distinct_series(_numeric(close_2d(pf)))

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from runvault.engines.vectorbt.digest import values_fingerprint
+from runvault.errors import ConfigError
+from runvault.model.canonical import normalise
+
+Json: TypeAlias = Any
 
 METHOD = "save_to_vault"
 CONSTRUCTORS = ("from_holding", "from_order_func", "from_orders", "from_random_signals", "from_signals")
@@ -27,9 +38,11 @@ def extend_vectorbt(save: Callable[..., Any]) -> None:
 
 @contextmanager
 def watch_constructors(built: Callable[[Any, Mapping[str, Any]], None]) -> Iterator[None]:
-    """Call ``built(portfolio, arguments)`` after each constructor; `arguments` are the plain ones it was given by name.
+    """Call ``built(portfolio, arguments)`` after each constructor; `arguments` are those that it was given.
 
-    One constructor may call another: the outermost counts.
+    By name, in a plain form: numbers, texts and flags as they are, functions by their names, and of arrays, such as
+    signals, a fingerprint. Left out are the prices, which the portfolio has itself, and what has no such form.
+    ``constructor`` is which one it was. One constructor may call another: the outermost counts.
     """
     from vectorbt import Portfolio
 
@@ -37,6 +50,8 @@ def watch_constructors(built: Callable[[Any, Mapping[str, Any]], None]) -> Itera
     depth = 0
 
     def watched(original: Any) -> Any:
+        signature = inspect.signature(original.__func__)
+
         @wraps(original.__func__)
         def construct(cls: type, *args: Any, **kwargs: Any) -> Any:
             nonlocal depth
@@ -46,7 +61,8 @@ def watch_constructors(built: Callable[[Any, Mapping[str, Any]], None]) -> Itera
             finally:
                 depth -= 1
             if depth == 0:
-                built(portfolio, {name: value for name, value in kwargs.items() if _is_plain(value)})
+                given = _given(signature.bind_partial(cls, *args, **kwargs))
+                built(portfolio, {"constructor": original.__func__.__name__, **_plain(given)})
             return portfolio
 
         return classmethod(construct)
@@ -60,5 +76,32 @@ def watch_constructors(built: Callable[[Any, Mapping[str, Any]], None]) -> Itera
             setattr(Portfolio, name, original)
 
 
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, (bool, int, float, str))
+def _given(bound: inspect.BoundArguments) -> dict[str, Any]:
+    """Return the arguments of a call by name, without the class and the prices."""
+    given = dict(bound.arguments)
+    for name, each in bound.signature.parameters.items():
+        if each.kind is each.VAR_KEYWORD:
+            given.update(given.pop(name, {}))
+    return {name: value for name, value in given.items() if name not in ("cls", "close")}
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {name: _as_plain(value) for name, value in given.items()}
+    return {name: value for name, value in plain.items() if value is not None}
+
+
+def _as_plain(value: Any) -> Json:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (np.ndarray, pd.DataFrame, pd.Series)):
+        return values_fingerprint(value)
+    if isinstance(value, (list, tuple)):
+        return values_fingerprint([str(_as_plain(item)) for item in value]) if value else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # an infinite size is all there is
+    if callable(value):
+        return getattr(value, "__name__", None)
+    try:
+        return normalise(value)
+    except ConfigError:
+        return None
