@@ -66,8 +66,9 @@ def run(
     """Call a function and archive what it returns, with the code and the data that it ran on
 
     ENTRY is FILE.py:function or module:function. Its arguments are parameters (--param), inputs (--data: Parquet, CSV
-    and Feather are read, of other files the path is given) and the seed. The repository's root is first on sys.path.
-    An address that equal code has archived already is not computed again.
+    and Feather are read, of other files the path is given) and the seed. Where an argument's default or annotation is
+    an enumeration, a date, time or duration, a tuple or an array, the parameter is made one. The repository's root is
+    first on sys.path. An address that equal code has archived already is not computed again.
 
     With --result, any program: COMMAND runs in the current folder, and {name} in its arguments stands for a --param,
     the path of a --data, {seed} and {result}. The pickle that it leaves is unpickled, which runs what it holds.

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 from runvault.errors import ReplayError, RunvaultError
 from runvault.execution.calls import Ran, arguments_of, as_result, bind, takes_setting
 from runvault.execution.code import imported_files
+from runvault.execution.declared import as_declared
 from runvault.execution.entries import is_defined_in, load_entry
 from runvault.execution.own_process import end_quickly, import_engine
 from runvault.execution.parcels import write_parcel
@@ -54,6 +55,7 @@ def _do(job: dict[str, Json], out: Path) -> None:
     ran, told = (_ran_command if job.get("kind") == COMMAND else _called)(job, Path(job["root"]))
     write_parcel(out, ran.result, dump=job["dump"])
     # What was run with is told by the process that ran it: defaults that a newer version of the entry added, too.
+    # The others are told as they were asked for, not as the arrays, times and enumerations that the entry was given.
     (out / FILES).write_text(json.dumps({**told, "duration_s": ran.duration_s}, default=str), "utf-8")
 
 
@@ -71,14 +73,14 @@ def _called(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]]:
     _refuse_useless(job, function, series)
     call = bind(
         function,
-        params={**job["params"], **as_arrays([job["params"]], job["vectorized"])},
+        params={**as_declared(function, job["params"]), **as_arrays([job["params"]], job["vectorized"])},
         settings=job["settings"],
         inputs=cut_inputs(inputs, span, series),
         seed=job["seed"],
     )
     ran = call.run()
     windows = dict.fromkeys(series, span.asked())
-    return ran, {"files": imported_files(root), "params": {**call.params, **_plain(job)}, "windows": windows}
+    return ran, {"files": imported_files(root), "params": {**call.params, **job["params"]}, "windows": windows}
 
 
 def _ran_command(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]]:
@@ -106,11 +108,6 @@ def _last_line(output: Path) -> list[str]:
     """Return the last line that was printed, where the caller points output to a file in OUT."""
     lines = output.read_text("utf-8", "replace").strip().splitlines() if output.is_file() else []
     return [line.strip()[:300] for line in lines[-1:]]
-
-
-def _plain(job: dict[str, Json]) -> dict[str, Json]:
-    """Return the parameters of a vectorized entry as values, not as the arrays of one that it is given."""
-    return {name: job["params"][name] for name in job["vectorized"]}
 
 
 def as_given(path: Path, kind: str) -> Any:

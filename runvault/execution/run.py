@@ -27,6 +27,7 @@ from runvault.execution.code import (
     snapshot,
     warnings_of,
 )
+from runvault.execution.declared import as_declared
 from runvault.execution.entries import forget_modules, load_entry
 from runvault.execution.known import find_known
 from runvault.execution.pipelines import current_stage
@@ -133,6 +134,7 @@ def run_entry(stores: Stores, entry: str, request: RunRequest, provide: Provide)
     entry = from_root(entry, root)
     function = load_entry(entry, root)
     inputs = {name: read_input(path) for name, path in request.data.items()}
+    request = replace(request, params=as_declared(function, request.params))
     return run_function(stores, function, entry, inputs, request, provide)
 
 

@@ -19,6 +19,7 @@ from runvault.engines.result import Result, Sweep
 from runvault.errors import ConfigError, ReplayError, RunvaultError
 from runvault.execution.calls import Call, as_result, bind, name_of
 from runvault.execution.code import imported_files, same_files
+from runvault.execution.declared import as_declared
 from runvault.execution.entries import forget_modules, load_entry
 from runvault.execution.grids import Combination
 from runvault.execution.in_force import engine_settings, seeded
@@ -138,7 +139,7 @@ class _Ready:
     def _call(self, params: Mapping[str, Any]) -> Call:
         return bind(
             self.function,
-            params={**self.job.params, **params},
+            params=as_declared(self.function, {**self.job.params, **params}),
             settings=self.job.settings,
             inputs={name: _copy(value) for name, value in self.job.inputs.items()},
             seed=self.job.seed,

@@ -14,6 +14,8 @@ import runvault as rv
 pytestmark = pytest.mark.engine
 
 RECORDED = """
+import datetime as dt
+import enum
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,18 @@ def drawn(prices, seed: int = 0):
     size = close * 0
     size.iloc[: np.random.randint(1, 9)] = 0.01
     return vbt.Portfolio.from_orders(close, size.where(size > 0), freq="1D")
+
+
+class Kind(enum.Enum):
+    SHORT = 2
+    LONG = 5
+
+
+@rv.record
+def typed(prices, kind: Kind, weights=np.array([0.25, 0.75]), since=dt.datetime(2020, 1, 5), pair=(1, 2)):
+    close = prices[since:] * weights.sum() * {(1, 2): 1.0}[pair]
+    assert since.year
+    return vbt.Portfolio.from_signals(close, close > close.rolling(kind.value).mean(), freq="1D")
 
 
 @rv.record
@@ -136,6 +150,17 @@ def test_what_a_recorded_function_raises_reaches_its_caller(
         recorded.missing(close_of(here))
     assert isinstance(caught.value.__cause__, LookupError)
     assert vault.count() == 0
+
+
+def test_a_replay_gives_the_function_what_it_was_given(vault: rv.Vault, recorded, here: Path) -> None:
+    """Not the text of an enumeration or a time, nor the list of an array or a tuple."""
+    recorded.typed(close_of(here), recorded.Kind.LONG)
+    run = recorded.typed.saved.run
+
+    assert vault.replay(run).verdict == "exact"
+    changed = vault.replay(run, set={"params.kind": "SHORT"}).run
+    assert changed is not None
+    assert changed.params == {**run.params, "kind": "SHORT"}
 
 
 def test_every_portfolio_built_inside_is_archived(vault: rv.Vault, here: Path) -> None:
