@@ -34,6 +34,7 @@ from runvault.model.closeness import verdict as judge
 from runvault.model.ids import RunId
 from runvault.model.times import format_instant
 from runvault.model.trades import match_trades
+from runvault.stores.dvc.stored import describe
 from runvault.stores.git.code import code_present, describe_code
 from runvault.stores.git.owncode import is_own_code
 from runvault.stores.git.worktrees import temporary_worktree
@@ -179,13 +180,18 @@ def _ran(
 
 
 def place_input(stores: Stores, given: Input, tree: Path, folder: Path) -> Path:
-    """Put a recorded input where the recipe expects it, inside the worktree; elsewhere beside it. Return its path."""
+    """Put a recorded input where the recipe expects it, inside the worktree; elsewhere beside it. Return its path.
+
+    An input that no store has may lie there already, where it is part of the code.
+    """
+    inside = given.path and not Path(given.path).is_absolute() and ".." not in Path(given.path).parts
+    path = tree / given.path if inside else folder / "inputs" / given.md5[:8] / (Path(given.path).name or given.name)
     try:
         content = stores.objects.get(given.md5)
     except RunvaultError as error:
+        if inside and _is_committed(path, given.md5):
+            return path
         raise ReplayError(f"the input {given.path or given.name} is not here: {error.message}", error.hint) from error
-    inside = given.path and not Path(given.path).is_absolute() and ".." not in Path(given.path).parts
-    path = tree / given.path if inside else folder / "inputs" / given.md5[:8] / (Path(given.path).name or given.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     if given.md5.endswith(".dir"):
         _place_folder(stores, content, path)
@@ -193,6 +199,11 @@ def place_input(stores: Stores, given: Input, tree: Path, folder: Path) -> Path:
         path.unlink(missing_ok=True)
         path.write_bytes(content)
     return path
+
+
+def _is_committed(path: Path, md5: str) -> bool:
+    """Return whether the code itself brought an input: small data is kept in Git, and a fresh clone has no cache."""
+    return path.is_file() and describe(path.read_bytes()).md5 == md5
 
 
 def _place_folder(stores: Stores, listing: bytes, path: Path) -> None:

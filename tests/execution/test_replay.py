@@ -312,6 +312,21 @@ def test_a_fresh_clone_replays_once_branch_code_and_data_are_there(
     assert elsewhere.replay(saved.id, trust_code=True).verdict == "exact"
 
 
+def test_a_clone_without_objects_replays_on_data_that_is_part_of_the_code(
+    vault: rv.Vault, here: Path, tmp_path: Path
+) -> None:
+    git(here, "add", "--force", "data", "smoothing.py")
+    git(here, "commit", "--quiet", "--message", "prices")
+    saved = vault.run("strategy.py:backtest", params={"fast": 3}, data={"prices": "data/prices.csv"})
+    (here / "data" / "prices.csv").write_text("other prices since\n")
+    git(here, "commit", "--quiet", "--all", "--message", "other prices")
+    clone = tmp_path / "clone"
+    git(here, "clone", "--quiet", "--no-local", str(here), str(clone))
+    git(clone, "branch", "--quiet", "runvault", "origin/runvault")
+
+    assert rv.open(clone).replay(saved.id, trust_code=True).verdict == "exact"
+
+
 def test_the_commands_answer_by_their_status(
     vault: rv.Vault, saved: rv.Saved, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
