@@ -98,10 +98,11 @@ def bind(
     Raises
     ------
     ConfigError
-        A parameter or an input that the function does not take, or an argument that nothing was said of.
+        A parameter or an input that the function does not take, an argument that nothing was said of, or a function
+        that returns no result when it is called: a coroutine, a generator.
     """
     signature = inspect.signature(function)
-    _check_named(signature, function)
+    _check_callable(signature, function)
     takes = _names(function)
     free = any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
     _refuse_unknown(function, "parameter", params, takes, free)
@@ -150,7 +151,13 @@ def _names(function: Callable[..., Any]) -> list[str]:
     return [name for name, each in inspect.signature(function).parameters.items() if each.kind in kinds]
 
 
-def _check_named(signature: inspect.Signature, function: Callable[..., Any]) -> None:
+_OTHER_FUNCTIONS = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+
+
+def _check_callable(signature: inspect.Signature, function: Callable[..., Any]) -> None:
+    if any(is_other(function) for is_other in _OTHER_FUNCTIONS):
+        hint = "name, or decorate, the function that returns the portfolio"
+        raise ConfigError(f"{name_of(function)} is a coroutine or a generator: a call of it returns no result", hint)
     for name, each in signature.parameters.items():
         if each.kind is each.POSITIONAL_ONLY or each.kind is each.VAR_POSITIONAL:
             raise ConfigError(f"{name_of(function)}: argument {name!r} has no name to be called by")

@@ -212,6 +212,13 @@ def test_an_entry_that_cannot_be_run_says_why(vault: rv.Vault, entry: str, said:
     assert vault.count() == 0
 
 
+@pytest.mark.parametrize("body", ["async def other(prices): ...", "def other(prices):\n    yield 1"])
+def test_a_function_whose_call_returns_no_result_is_refused_uncalled(vault: rv.Vault, here: Path, body: str) -> None:
+    (here / "other.py").write_text(f"{body}\n")
+    with pytest.raises(rv.ConfigError, match="other is a coroutine or a generator"):
+        run(vault, "other.py:other", params={})
+
+
 def test_a_syntax_error_names_file_and_line(vault: rv.Vault, here: Path) -> None:
     (here / "typo.py").write_text("x = 1\ndef f(:\n")
     with pytest.raises(rv.ReplayError, match=r"typo\.py, line 2"):
