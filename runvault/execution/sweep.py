@@ -234,7 +234,7 @@ def _own_grid(request: SweepRequest) -> dict[str, list[Any]]:
     for what, names in (("parameter", run.params), ("setting", run.settings), ("input", run.data)):
         twice = [name for name in grid if name in names]
         if twice:
-            raise ConfigError(f"{twice[0]!r} is in the grid, and a {what}, too")
+            raise ConfigError(f"{twice[0]!r} is in the grid, and among the {what}s, too")
     refuse_credentials({"params": dict.fromkeys(grid)}, run.allow)
     return grid
 

@@ -271,7 +271,7 @@ def test_one_combination_that_raises_spoils_no_batch(vault: rv.Vault, repo: Path
         ({"fast": [3, 3.0]}, {}, "twice"),
         ({"fast": [float("nan")]}, {}, "fast"),
         ({"speed": [1]}, {"params": {"fast": 3}}, "takes no parameter 'speed'"),
-        ({"fast": [3]}, {"params": {"fast": 3}}, "a parameter, too"),
+        ({"fast": [3]}, {"params": {"fast": 3}}, "among the parameters, too"),
         ({"fast": [3]}, {"executor": "threads"}, "no executor 'threads'"),
         ({"fast": [3]}, {"dask": "tcp://127.0.0.1:1"}, "knows no address"),
         ({"fast": [3]}, {"workers": 0}, "at least 1"),
