@@ -128,8 +128,8 @@ def run_sweep(stores: Stores, entry: str, request: SweepRequest, provide: Provid
     Raises
     ------
     ReplayError
-        The entry cannot be imported, workers die whatever they are given, or a vectorized entry returned another number
-        of columns than it was given combinations. What was finished by then is archived.
+        The entry cannot be imported, workers die whatever they are given, or a vectorized entry returned other columns
+        than it was given combinations. What was finished by then is archived.
     ConfigError
         The grid or the executor is none, the entry does not take what was said, or the code has uncommitted changes
         and that was refused.

@@ -26,6 +26,8 @@ from runvault.execution.in_force import engine_settings, seeded
 
 Json: TypeAlias = Any
 
+IN_ORDER = "a vectorized entry returns a portfolio of one column a combination, in order"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -101,7 +103,7 @@ class _Ready:
         """Call the entry; what it raises is the answer, too."""
         try:
             answer = self._vectorized(combinations) if self.job.vectorized else self._single(combinations[0])
-        except CountError:
+        except ColumnsError:
             raise
         except RunvaultError as error:
             return Answer(error=error.message)
@@ -116,14 +118,15 @@ class _Ready:
         arrays = as_arrays(combinations, self.job.vectorized)
         returned, duration_s = self._call(arrays).given()
         with seeded(self.job.seed), engine_settings(self.job.settings):
-            return replace(self._columns(returned, combinations), duration_s=duration_s / len(combinations))
+            answer = self._columns(returned, combinations, arrays)
+        return replace(answer, duration_s=duration_s / len(combinations))
 
-    def _columns(self, returned: Any, combinations: Sequence[Combination]) -> Answer:
+    def _columns(self, returned: Any, combinations: Sequence[Combination], given: Mapping[str, Any]) -> Answer:
         name, wrapper = name_of(self.function), getattr(returned, "wrapper", None)
         columns = len(wrapper.columns) if wrapper is not None else 1
         if wrapper is not None and columns != len(combinations):
             message = f"{name} was called with {len(combinations)} combinations and returned {columns} columns"
-            raise CountError(message, "a vectorized entry returns a portfolio of one column a combination, in order")
+            raise ColumnsError(message, IN_ORDER)
         if wrapper is None or wrapper.ndim == 1:
             result = as_result(returned, name)
             dump = result.dump if self.job.dump else None
@@ -132,6 +135,7 @@ class _Ready:
             sweep = extract_sweep(returned)
         except ConfigError as error:
             raise ReplayError(f"{name} returned no sweep: {error}", hint=error.hint) from error
+        _refuse_other_order(name, [column.params for column in sweep.columns], given)
         whole = sweep.dump(range(columns)) if self.job.dump and sweep.dump is not None else None
         own = [replace(column, params=params) for column, params in zip(sweep.columns, combinations, strict=True)]
         return Answer(sweep=replace(sweep, columns=own, dump=None, whole_dump=whole))
@@ -155,8 +159,24 @@ class _Ready:
         return self.files
 
 
-class CountError(ReplayError):
-    """A vectorized entry returned another number of columns than it was asked for."""
+def _refuse_other_order(name: str, labels: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> None:
+    """Refuse columns whose labels tell that they are what the entry was given in another order.
+
+    vectorbt names a level by the argument, or by that and what it is of: ``fast``, ``fast_window``. A level of other
+    values than the argument's tells nothing: an entry may compute with ten times the argument.
+    """
+    for param, array in given.items():
+        asked = [repr(value) for value in array.tolist()]
+        for level in (each for each in labels[0] if each == param or each.startswith(f"{param}_")):
+            told = [repr(each[level]) for each in labels]
+            if told != asked and sorted(told) == sorted(asked):
+                column = next(place for place, (one, other) in enumerate(zip(told, asked, strict=True)) if one != other)
+                what = f"{level} {told[column]} in column {column}, where {asked[column]} was asked for"
+                raise ColumnsError(f"{name} returned {what}", IN_ORDER)
+
+
+class ColumnsError(ReplayError):
+    """A vectorized entry returned other columns than it was asked for."""
 
 
 def work(job: Job | str, combinations: Sequence[Combination]) -> Answer:
@@ -170,7 +190,7 @@ def work(job: Job | str, combinations: Sequence[Combination]) -> Answer:
     Raises
     ------
     ReplayError
-        The entry cannot be imported here, or a vectorized one returned another number of columns.
+        The entry cannot be imported here, or a vectorized one returned other columns than it was asked for.
     """
     with _turn, redirect_stdout(sys.stderr):  # what an entry prints is not what the caller's program prints
         return _ready(job).answer(combinations)

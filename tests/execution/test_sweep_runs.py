@@ -71,6 +71,10 @@ def counted(prices, fast, slow):
     return smas(prices, fast, slow)
 
 
+def sorted_smas(prices, fast, scale=1):
+    return smas(prices, sorted(value * scale for value in fast))
+
+
 def one_column(prices, fast):
     above = prices["close"] > prices["close"].mean()
     return vbt.Portfolio.from_signals(prices["close"], above, ~above, init_cash=1000.0, freq="1D")
@@ -254,6 +258,19 @@ def test_a_vectorized_entry_must_return_a_column_a_combination(vault: rv.Vault, 
     with pytest.raises(ReplayError, match="called with 2 combinations and returned 1 columns"):
         vault.sweep("strategy.py:one_column", {"fast": [1, 2]}, **said(repo, vectorized=True))
     assert vault.sweep("strategy.py:one_column", {"fast": [1]}, **said(repo, vectorized=True)).archived == 1
+
+
+def test_columns_in_another_order_are_no_answer(vault: rv.Vault, repo: Path) -> None:
+    with pytest.raises(ReplayError, match=r"returned fast_window \d in column \d, where \d was asked for"):
+        vault.sweep("strategy.py:sorted_smas", {"fast": [9, 3, 5]}, **said(repo, vectorized=True))
+    assert vault.count() == 0
+    grid = {"fast": [3, 5, 9]}
+    assert vault.sweep("strategy.py:sorted_smas", grid, **said(repo, vectorized=True)).archived == 3
+
+
+def test_labels_of_other_values_than_the_arguments_tell_no_order(vault: rv.Vault, repo: Path) -> None:
+    words = said(repo, vectorized=True, params={"scale": 2})
+    assert vault.sweep("strategy.py:sorted_smas", {"fast": [3, 5]}, **words).archived == 2
 
 
 def test_one_combination_that_raises_spoils_no_batch(vault: rv.Vault, repo: Path) -> None:
