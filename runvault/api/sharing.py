@@ -12,6 +12,7 @@ from runvault.errors import RunNotFoundError, RunvaultError
 from runvault.model.query import Selection
 from runvault.sharing import bundles, merge, remotes, sync
 from runvault.sharing.bundles import Bundled
+from runvault.sharing.incoming import Refusal
 from runvault.sharing.remotes import Named, NamedRemote
 from runvault.sharing.sync import Choice, Synced
 
@@ -40,6 +41,10 @@ class Shared:
         Objects that stayed, with their sizes: excluded, or there is no DVC remote.
     failed : mapping of str to str
         Objects that could not be moved, with the reason.
+    unread : sequence of mapping
+        Runs that were let in without being read, as a newer runvault wrote them: `run` and `problem`.
+    removed_runs : sequence of str
+        The runs that `removed` counts.
     """
 
     runs_added: int
@@ -51,6 +56,8 @@ class Shared:
     bytes: int = 0
     withheld: Mapping[str, int] | None = None
     failed: Mapping[str, str] | None = None
+    unread: Sequence[Mapping[str, str]] = ()
+    removed_runs: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Json]:
         """Return the document that the commands print with ``--json``."""
@@ -141,15 +148,20 @@ def remove_remote(vault: Vault, name: str) -> None:
 
 def _shared(done: Synced) -> Shared:
     joined = done.joined
-    refused = [{"run": each.run, "problem": each.problem} for each in joined.refused]
     return Shared(
         joined.runs_added,
         joined.revisions_added,
         joined.removed,
         tuple(joined.drift),
-        refused,
+        _told(joined.refused),
         done.moved.objects,
         done.moved.bytes,
         done.withheld,
         done.moved.failed,
+        _told(joined.unread),
+        tuple(joined.removed_runs),
     )
+
+
+def _told(refusals: Sequence[Refusal]) -> list[dict[str, str]]:
+    return [{"run": each.run, "problem": each.problem} for each in refusals]

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from runvault.errors import FormatError, RunvaultError
+from runvault.errors import FormatError, RunvaultError, SchemaTooNewError
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
-from runvault.model.manifest import Manifest, check_address
+from runvault.model.manifest import Envelope, Manifest, check_address
 from runvault.model.records import ANNOTATIONS, MANIFEST, MAX_FILE_BYTES, MAX_RECORD_BYTES, STATS
 from runvault.stores.dvc import MAX_POINTER_BYTES, Pointer, parse_pointer
 
@@ -21,10 +21,21 @@ MAX_FILES = 64
 
 @dataclass(frozen=True)
 class Sound:
-    """A run's folder that may be let in: its manifest and annotations, read."""
+    """A run's folder that may be let in.
 
-    manifest: Manifest
+    Attributes
+    ----------
+    manifest : Manifest or None
+        None where a newer runvault wrote it.
+    annotations : Annotations
+        What was said of the run.
+    unread : str or None
+        Why the manifest was not read, where it was not.
+    """
+
+    manifest: Manifest | None
     annotations: Annotations
+    unread: str | None = None
 
 
 def max_bytes(name: str) -> int:
@@ -37,6 +48,9 @@ def max_bytes(name: str) -> int:
 def check_run_folder(run: RunId, files: Mapping[str, bytes]) -> Sound:
     """Read a run's folder that anybody may have made.
 
+    A manifest that is merely too new is passed on unread: an archive keeps what a later version can read. The folder is
+    held to the rules all the same, so that nothing gets in by a greater number.
+
     Parameters
     ----------
     files : mapping of str to bytes
@@ -47,15 +61,34 @@ def check_run_folder(run: RunId, files: Mapping[str, bytes]) -> Sound:
     RunvaultError
         A record is missing or cannot be read, is not the run's, or a pointer is not to what the manifest names.
     """
-    manifest = Manifest.from_bytes(_required(files, MANIFEST), MANIFEST)
-    check_address(manifest, run)
+    content, unread = _required(files, MANIFEST), None
+    manifest: Manifest | None = None
+    try:
+        manifest = Manifest.from_bytes(content, MANIFEST)
+        check_address(manifest, run)
+        artifacts = manifest.artifacts
+    except SchemaTooNewError as error:
+        artifacts, unread = _envelope(run, content, error).artifacts, error.message
     annotations = Annotations.from_bytes(files[ANNOTATIONS], ANNOTATIONS) if ANNOTATIONS in files else Annotations()
-    for name, entry in manifest.artifacts.items():
+    for name, entry in artifacts.items():
         check_pointer(files, name, entry)
-    for name in unknown_files(files, manifest.artifacts):
+    for name in unknown_files(files, artifacts):
         raise FormatError(f"the manifest does not know the file {name!a}")
-    _check_stats(_required(files, STATS))
-    return Sound(manifest, annotations)
+    statistics = _required(files, STATS)
+    if manifest is not None:  # how another format writes them is not known here; nobody reads them without it
+        _check_stats(statistics)
+    return Sound(manifest, annotations, unread)
+
+
+def _envelope(run: RunId, content: bytes, error: SchemaTooNewError) -> Envelope:
+    """Return what is known of a manifest of a newer format; `error` where that is not enough."""
+    try:
+        envelope = Envelope.from_bytes(content)
+    except FormatError as problem:
+        raise error from problem
+    if envelope.id != str(run):
+        raise error
+    return envelope
 
 
 def check_pointer(files: Mapping[str, bytes], name: str, entry: Mapping[str, Json]) -> None:

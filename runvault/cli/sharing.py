@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = Any
 Command = TypeVar("Command", bound=Callable[..., Any])
-NAMED = 5  # input data that a push names one by one
+NAMED = 5  # input data and removed runs that are named one by one
 
 
 def _object_options(command: Command) -> Command:
@@ -51,10 +51,17 @@ def push(context: Context, /, remote: str | None, no_artifacts: bool, no_data: b
 
 
 def _announce(inputs: Mapping[str, int], where: str) -> None:
-    for path, size in list(inputs.items())[:NAMED]:
-        notice(f"input data {path.removesuffix('.dvc')} ({size:,} bytes) goes to {where}")
-    if len(inputs) > NAMED:
-        notice(f"and {len(inputs) - NAMED} more, {sum(inputs.values()):,} bytes of input data in all")
+    named = {path.removesuffix(".dvc"): size for path, size in inputs.items()}
+    lines = [f"input data {path} ({size:,} bytes) goes to {where}" for path, size in named.items()]
+    _name_some(lines, f"{sum(inputs.values()):,} bytes of input data in all")
+
+
+def _name_some(lines: Sequence[str], in_all: str) -> None:
+    """Tell the first few lines, and what they all come to."""
+    for line in lines[:NAMED]:
+        notice(line)
+    if len(lines) > NAMED:
+        notice(f"and {len(lines) - NAMED} more, {in_all}")
 
 
 @click.command()
@@ -205,6 +212,9 @@ def _show(shared: Shared, form: str, verb: str) -> int:
         notice(f"drift: {run} has other results now; 'runvault diff {run[:8]}~1 {run[:8]}' shows which")
     for each in shared.refused:
         notice(f"refused: {each['run']}: {each['problem']}")
+    for each in shared.unread:
+        notice(f"kept unread: {each['run']}: {each['problem']}; pip install --upgrade runvault")
+    _name_some([f"removed: {run}" for run in shared.removed_runs], f"{shared.removed} runs removed in all")
     for name, problem in (shared.failed or {}).items():
         notice(f"object {name} was not moved: {problem}")
     if shared.withheld:

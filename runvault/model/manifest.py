@@ -20,6 +20,7 @@ __all__ = [
     "FORMAT",
     "UPGRADES",
     "Annotations",
+    "Envelope",
     "Manifest",
     "Note",
     "Replay",
@@ -209,6 +210,26 @@ class Manifest(BaseModel):
         if len(data) > MAX_RECORD_BYTES:
             raise FormatError(f"manifest.json would have {len(data):,} bytes, more than {MAX_RECORD_BYTES:,}")
         return data
+
+
+class Envelope(BaseModel):
+    """What every format keeps of a manifest: whose it is, and which files it accounts for.
+
+    With it a run's folder can be looked at by those who cannot read its manifest yet.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    artifacts: dict[FileName, Artifact]
+
+    @classmethod
+    def from_bytes(cls, data: bytes, path: str = MANIFEST) -> Self:
+        """Read these members of a manifest of any format; FormatError where they are not there."""
+        try:
+            return cls.model_validate(parse_json(data, path), strict=True)
+        except ValidationError as error:
+            raise FormatError(f"{path}: {first_problem(error)}") from error
 
 
 def upgraded(members: dict[str, Json], path: str) -> dict[str, Json]:

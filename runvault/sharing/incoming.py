@@ -14,7 +14,7 @@ from runvault.stores.git.merging import Entry, Sides
 
 @dataclass(frozen=True)
 class Refusal:
-    """Something that is not let in: `run` is a run's id, or a path where it belongs to no run."""
+    """Something that is not let in, or not read: `run` is a run's id, or a path where it belongs to no run."""
 
     run: str
     problem: str
@@ -28,6 +28,11 @@ class Version:
     files: dict[str, Entry]
     sound: Sound
     annotations: bytes | None
+
+    @property
+    def newer(self) -> bool:
+        """Whether a newer runvault wrote the manifest, so that it is not read here."""
+        return self.sound.manifest is None
 
 
 def read_version(sides: Sides, run: RunId, entry: Entry) -> Version:

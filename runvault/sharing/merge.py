@@ -8,6 +8,9 @@ What a run holds
     the digest). Annotations are the union of both sides', and of what a side held when it removed the run.
 What is refused
     A run that an archive may not hold stays as it is here, or out; it hides no other.
+What is merely too new
+    A run whose manifest a newer runvault wrote is passed on unread. Where one side has the run so that it can be read,
+    that one stands: nobody can hide a run by a greater number.
 """
 
 from __future__ import annotations
@@ -45,20 +48,30 @@ class Joined:
     ----------
     commit : str or None
         Where the archive is now; None where it stayed.
-    runs_added, revisions_added, removed : int
-        Runs that were not here, revisions of runs that were, and runs that are not here any more.
+    runs_added, revisions_added : int
+        Runs that were not here, and revisions of runs that were.
     drift : list of str
         Runs known here for which the other side has other results.
     refused : list of Refusal
         What was not let in.
+    unread : list of Refusal
+        What was let in without being read: a newer runvault wrote it.
+    removed_runs : list of str
+        The runs that are not here any more.
     """
 
     commit: str | None = None
     runs_added: int = 0
     revisions_added: int = 0
-    removed: int = 0
     drift: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    unread: list[Refusal] = field(default_factory=list)
+    removed_runs: list[str] = field(default_factory=list)
+
+    @property
+    def removed(self) -> int:
+        """How many runs are not here any more."""
+        return len(self.removed_runs)
 
     def to_dict(self) -> dict[str, Json]:
         """Return the members that ``push``, ``pull`` and ``merge`` print."""
@@ -166,6 +179,11 @@ class _Joining:
             except RunvaultError:
                 if theirs is None:
                     return None  # damaged here, and the other side knows nothing of it: it stays
+        if ours is not None and theirs is not None and ours.newer != theirs.newer:
+            if theirs.newer:
+                self._refuse(str(run), theirs.sound.unread or "")
+                return None
+            ours = None  # theirs can be read
         return _Pair(run, difference, ours, theirs)
 
     def _decide_one_sided(self, pairs: list[_Pair]) -> None:
@@ -220,7 +238,7 @@ class _Joining:
         elif chosen is not ours or ours is None or annotations != ours.annotations:
             before = ours.files if ours is not None else {}
             if pair.difference.ours is not None and ours is None:
-                self._put(path, None)  # damaged here
+                self._put(path, None)  # not readable here
             for name in before.keys() - chosen.files.keys() - {ANNOTATIONS}:
                 self._put(f"{path}/{name}", None)
             for name, entry in chosen.files.items():
@@ -228,6 +246,8 @@ class _Joining:
                     self._put(f"{path}/{name}", Known(entry.object_id))
             if annotations is not None and (ours is None or annotations != ours.annotations):
                 self._put(f"{path}/{ANNOTATIONS}", annotations)
+        if chosen is theirs and chosen.newer:
+            self.done.unread.append(Refusal(str(pair.run), chosen.sound.unread or ""))
         self._count(pair, chosen)
 
     def _manifest_of(self, pair: _Pair, versions: list[Version]) -> Version:
@@ -252,7 +272,7 @@ class _Joining:
     def _remove(self, pair: _Pair) -> None:
         if pair.difference.ours is not None:
             self._put(pair.run.path, None)
-            self.done.removed += 1
+            self.done.removed_runs.append(str(pair.run))
 
     # Everything else
 
@@ -290,7 +310,7 @@ class _Joining:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A run as both sides have it; None where a side has not, or holds it damaged."""
+    """A run as both sides have it; None where a side has not, or holds what does not count beside the other's."""
 
     run: RunId
     difference: Difference
@@ -332,13 +352,16 @@ def _manifest_id(files: dict[str, Entry]) -> str | None:
     return files[MANIFEST].object_id if MANIFEST in files else None
 
 
-def _digest(version: Version) -> str:
-    return version.sound.manifest.results_digest
-
-
-def _rank(version: Version) -> tuple[str, str, str]:
+def _digest(version: Version) -> str | None:
     manifest = version.sound.manifest
-    return manifest.created_at, manifest.results_digest, version.files[MANIFEST].object_id
+    return _manifest_id(version.files) if manifest is None else manifest.results_digest
+
+
+def _rank(version: Version) -> tuple[bool, str, str, str]:
+    manifest, name = version.sound.manifest, version.files[MANIFEST].object_id
+    if manifest is None:
+        return False, "", "", name
+    return True, manifest.created_at, manifest.results_digest, name
 
 
 def _is_greater(theirs: Entry, ours: Entry | None) -> bool:

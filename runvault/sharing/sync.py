@@ -15,6 +15,7 @@ from runvault.archive.stores import Stores
 from runvault.errors import BranchMovedError, RunvaultError
 from runvault.model.ids import RunId
 from runvault.model.records import MANIFEST
+from runvault.sharing.incoming import Refusal
 from runvault.sharing.merge import Joined, join
 from runvault.sharing.pointers import pointers_brought
 from runvault.stores.dvc.remotes import ObjectRemote
@@ -144,19 +145,22 @@ def push(
     """
     remote, choice = GitRemote(stores.repository, remote_name), choice or Choice()
     synced = Synced()
-    refused: list[Any] = []
+    refused: list[Refusal] = []
+    unread: list[Refusal] = []
     for _ in range(ATTEMPTS):
         tip = stores.require_tip()
         seen = remote.seen()
         _send_objects(stores, tip, synced, choice, tell, announce)
         if not remote.push(tip).behind:
             synced.joined = _gained(stores, seen, tip)
-            synced.joined.refused = refused
+            synced.joined.refused, synced.joined.unread = refused, unread
             remote.note_seen(tip)
             return synced
         theirs = remote.fetch()
         if theirs is not None:
-            refused += _take(stores, remote, theirs, provenance).refused
+            taken = _take(stores, remote, theirs, provenance)
+            refused += taken.refused
+            unread += taken.unread
             remote.note_seen(theirs)
     raise BranchMovedError(f"others pushed to {remote_name!a} in each of {ATTEMPTS} attempts", "try again")
 
@@ -176,7 +180,7 @@ def _gained(stores: Stores, seen: str | None, tip: str) -> Joined:
         if not ours:
             gained.runs_added += 1
         elif not theirs:
-            gained.removed += 1
+            gained.removed_runs.append(each.path.rpartition("/")[2])
         elif ours.get(MANIFEST) != theirs.get(MANIFEST):
             gained.revisions_added += 1
             gained.drift.append(each.path.rpartition("/")[2])

@@ -15,6 +15,7 @@ from team import Team, name_storage, place, save, tree_of
 import runvault as rv
 from runvault.cli.main import run as run_program
 from runvault.errors import IntegrityError, RunvaultError, SchemaTooNewError
+from runvault.model.records import dump_json
 
 SHARD = b"ab"
 VICTIM = "ab" + "0" * 62 + "-0"
@@ -213,6 +214,88 @@ def test_a_new_run_that_may_not_be_here_is_left_out(remote: Remote, offer: Calla
     pulled = remote.team.ada.pull()
     assert [each["run"] for each in pulled.refused] == [VICTIM]
     assert {run.id for run in remote.team.ada.list()} == {remote.known, remote.good}
+
+
+def of_newer_format(remote: Remote, run: str, **changes: object) -> Entry:
+    """Return the manifest of a run as a newer runvault may have written it: its members mean something else here."""
+    manifest = json.loads(git(remote.path, "show", f"{remote.tip}:runs/{run[:2]}/{run}/manifest.json"))
+    changed = dump_json({**manifest, "format": 2, "config": {"asked": []}, "metrics": None, **changes})
+    return ("100644", b"manifest.json", remote.blob(changed))
+
+
+def test_a_run_that_is_merely_too_new_is_kept_unread(remote: Remote) -> None:
+    """A fresh clone that cannot read it leaves it to those who can: what it pushes has it still."""
+    remote.offer(remote.folder_of(remote.good), [of_newer_format(remote, remote.good)])
+    before = git(remote.path, "rev-parse", f"runvault:runs/{remote.good[:2]}/{remote.good}")
+    mary, ada = remote.team.join("Mary"), remote.team.ada
+    save(ada, fast=7)  # so that Ada merges, and Mary moves forward
+    for vault in (mary, ada):
+        pulled = vault.pull()
+        assert pulled.refused == []
+        assert remote.known in {run.id for run in vault.list()}
+        assert [run for run, _ in vault.damaged()] == [remote.good]
+        save(vault, fast=8)
+        pushed = vault.push()
+        assert (pushed.removed, pushed.refused) == (0, [])
+        assert git(remote.path, "rev-parse", f"runvault:runs/{remote.good[:2]}/{remote.good}") == before
+    assert ada.pull().unread == []
+
+
+def test_a_run_that_is_kept_unread_is_named(remote: Remote, capsys: pytest.CaptureFixture[str]) -> None:
+    remote.offer(remote.folder_of(remote.good), [of_newer_format(remote, remote.good)])
+    [unread] = remote.team.ada.pull().unread
+    assert unread["run"] == remote.good
+    assert "newer than 1" in unread["problem"]
+    capsys.readouterr()
+    place_of_mary = remote.team.folder / "Mary"
+    assert run_program(["clone", str(remote.team.origin), str(place_of_mary)]) == 0
+    assert f"kept unread: {remote.good}: manifest.json has format 2" in capsys.readouterr().err
+
+
+def test_a_run_that_can_be_read_is_not_hidden_by_a_greater_number(remote: Remote) -> None:
+    remote.offer(remote.folder_of(remote.known), [of_newer_format(remote, remote.known)])
+    mary = remote.team.join("Mary")
+    assert [each["run"] for each in remote.team.ada.pull().refused] == [remote.known]
+    assert remote.team.ada.push().removed == 0
+    assert mary.pull().unread == []
+    assert {run.id for run in mary.list()} == {remote.known, remote.good}
+
+
+NEWER_AND_HOSTILE: dict[str, Callable[[Remote], Entry]] = {
+    "another run's": lambda remote: of_newer_format(remote, remote.good, id=VICTIM),
+    "no id": lambda remote: of_newer_format(remote, remote.good, id=None),
+    "no artifacts": lambda remote: of_newer_format(remote, remote.good, artifacts=None),
+    "artifacts that are none": lambda remote: of_newer_format(remote, remote.good, artifacts={"a": 1}),
+    "a path as an artifact": lambda remote: of_newer_format(
+        remote, remote.good, artifacts={"../a": {"md5": "0" * 32, "sha256": None, "size": 1, "media_type": ""}}
+    ),
+    "a file too many": lambda remote: ("100644", b"evil.sh", remote.blob(b"x")),
+    "a link": lambda remote: ("120000", b"stats.parquet", remote.blob(b"/etc/passwd")),
+    "a pointer elsewhere": lambda remote: (
+        "100644",
+        b"equity.parquet.dvc",
+        remote.blob(pointer_to("0", "../../../strategy.py")),
+    ),
+    "annotations that are none": lambda remote: ("100644", b"annotations.json", remote.blob(b"[]")),
+}
+
+
+@pytest.mark.parametrize("case", NEWER_AND_HOSTILE)
+def test_a_greater_number_lets_nothing_else_in(
+    remote: Remote, case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remote.offer(remote.folder_of(remote.good), [of_newer_format(remote, remote.good)])
+    remote.offer(remote.folder_of(remote.good), [NEWER_AND_HOSTILE[case](remote)])
+    ada = remote.team.ada
+    pulled = ada.pull()
+    assert [each["run"] for each in pulled.refused] == [remote.good]
+    assert pulled.unread == []
+    assert ada.damaged() == []
+    # What a push takes from the remote is named.
+    monkeypatch.chdir(place(ada))
+    capsys.readouterr()
+    assert run_program(["push"]) == 0
+    assert f"removed: {remote.good}\n" in capsys.readouterr().err
 
 
 STRAYS: dict[str, tuple[list[bytes], bytes]] = {
