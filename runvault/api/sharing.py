@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.api.machine import provenance
-from runvault.errors import RunNotFoundError, RunvaultError
+from runvault.errors import RunNotFoundError
 from runvault.model.query import Selection
 from runvault.sharing import bundles, merge, remotes, sync
 from runvault.sharing.bundles import Bundled
@@ -95,9 +95,7 @@ def pull(vault: Vault, remote: str | None, *, artifacts: bool, data: bool, tell:
 
 def merge_ref(vault: Vault, ref: str) -> Shared:
     """Bring in what a branch or a commit of this repository has."""
-    commit = vault.stores.reader.resolve_commit(ref)
-    if commit is None:
-        raise RunvaultError(f"{ref!a} names no commit here", "fetch it first, or see 'git branch --all'")
+    commit = vault.stores.reader.require_commit(ref)
     joined = merge.join(vault.stores, commit, ref, provenance(vault.stores))
     return _shared(Synced(joined))
 

@@ -469,9 +469,9 @@ class Vault:
         Raises
         ------
         ReplayError
-            A commit is not here, nothing drifts, or only commits that cannot run are left.
+            Nothing drifts, or only commits that cannot run are left.
         ConfigError
-            `good` is not an ancestor of `bad`, or the run has no such metric.
+            A commit is not here, `good` is not an ancestor of `bad`, or the run has no such metric.
         """
         from runvault.api.replaying import bisect
         from runvault.execution.bisect import BisectRequest
@@ -676,9 +676,9 @@ class Vault:
         Raises
         ------
         VaultNotFoundError
-            A side is no commit of this clone, or holds no archive.
+            A side holds no archive.
         ConfigError
-            `span` has no dots.
+            `span` has no dots, or a side is no commit of this clone.
         """
         from runvault.api.reviewing import review
 

@@ -164,13 +164,7 @@ class _Search:
 
 
 def _range(stores: Stores, request: BisectRequest) -> tuple[str, str]:
-    found = []
-    for text in (request.good, request.bad):
-        commit = stores.reader.resolve_commit(text)
-        if commit is None:
-            raise ReplayError(f"there is no commit {text!r} here", hint="fetch it first, or see 'git log'")
-        found.append(commit)
-    good, bad = found
+    good, bad = map(stores.reader.require_commit, (request.good, request.bad))
     if good == bad:
         raise ConfigError(f"{request.good!r} and {request.bad!r} are one commit", hint="there is nothing between them")
     if not is_before(stores.repository, good, bad):

@@ -123,13 +123,18 @@ def replay(
 
 
 def code_of(stores: Stores, manifest: Mapping[str, Json], at: str | None) -> str:
-    """Return the commit to run; ReplayError where the archive names none, or it is not here."""
+    """Return the commit to run.
+
+    Raises
+    ------
+    ConfigError
+        `at` names no commit.
+    ReplayError
+        The archive names none, or it is not here.
+    """
     short = f"run {str(manifest['id'])[:8]}"
     if at is not None:
-        commit = stores.reader.resolve_commit(at)
-        if commit is None:
-            raise ReplayError(f"there is no commit {at!r} here")
-        return commit
+        return stores.reader.require_commit(at)
     recorded = (manifest.get("code") or {}).get("commit")
     if not recorded:
         raise ReplayError(f"the code of {short} was not recorded", hint="name a commit with --at")

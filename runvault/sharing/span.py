@@ -43,9 +43,9 @@ def resolve_span(stores: Stores, text: str, remote: str) -> Span:
     Raises
     ------
     ConfigError
-        It has no dots.
+        It has no dots, or a side is no commit of this clone.
     VaultNotFoundError
-        A side is no commit of this clone, or holds no archive.
+        A side holds no archive.
     RunvaultError
         The two have no history in common, or it was not fetched.
     """
@@ -59,10 +59,7 @@ def resolve_span(stores: Stores, text: str, remote: str) -> Span:
 
 
 def _side(stores: Stores, ref: str) -> Side:
-    commit = stores.reader.resolve_commit(ref)
-    if commit is None:
-        hint = "name a branch, a remote branch or a commit; a forge's pull requests have to be fetched first"
-        raise VaultNotFoundError(f"there is no commit {ref!a} in this clone", hint)
+    commit = stores.reader.require_commit(ref)
     try:
         check_switch(stores.reader.read_file(commit, SWITCH))
     except VaultNotFoundError as error:

@@ -349,6 +349,9 @@ def test_the_commands_answer_by_their_status(
     assert program(["replay", saved.id, "--at", "HEAD"]) == 1
     assert "drift" in capsys.readouterr().out
     assert program(["replay", saved.id, "--set", "params.fats=1"]) == 13
+    capsys.readouterr()
+    assert program(["replay", saved.id, "--at", "nosuch"]) == 13
+    assert "no commit 'nosuch' in this clone\nhint: name a branch" in capsys.readouterr().err
 
 
 def test_the_printed_lines_run_it_by_hand(

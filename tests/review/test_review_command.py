@@ -89,13 +89,13 @@ def test_a_clone_without_an_archive_branch_reviews_what_it_fetched(vault: rv.Vau
     ("span", "status", "words"),
     [
         ("runvault", 13, "no span"),
-        ("nowhere..", 10, "no commit 'nowhere'"),
+        ("nowhere..", 13, "no commit 'nowhere'"),
         ("..main", 10, "holds no archive"),
         ("main..", 10, "holds no archive"),
         ("--output=x..", 2, "--output"),
-        ("..--output=x", 10, "no commit '--output=x'"),
-        ("^runvault..", 10, "no commit"),
-        ("..runvault\nmain", 10, "no commit"),
+        ("..--output=x", 13, "no commit '--output=x'"),
+        ("^runvault..", 13, "no commit"),
+        ("..runvault\nmain", 13, "no commit"),
     ],
 )
 def test_what_is_no_span(vault: rv.Vault, repo: Path, span: str, status: int, words: str) -> None:

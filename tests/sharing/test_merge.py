@@ -11,7 +11,7 @@ from machine import git
 from team import place, save, tree_of
 
 import runvault as rv
-from runvault.errors import RunvaultError
+from runvault.errors import ConfigError, RunvaultError
 from runvault.stores.git.merging import Sides
 
 
@@ -127,7 +127,7 @@ def test_remotes_that_both_sides_added_are_both_there(vault: rv.Vault) -> None:
 
 
 def test_no_commit_and_no_archive_are_errors(vault: rv.Vault) -> None:
-    with pytest.raises(RunvaultError, match="'nowhere' names no commit here"):
+    with pytest.raises(ConfigError, match="no commit 'nowhere' in this clone"):
         vault.merge("nowhere")
     with pytest.raises(RunvaultError, match="no commit in common"):
         vault.merge("main")

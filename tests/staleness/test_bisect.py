@@ -308,7 +308,7 @@ def test_a_damaged_file_of_verdicts_costs_replays_and_nothing_else(repo: Path, v
 def test_commits_that_are_not_here_or_in_no_order_are_refused(repo: Path, search: Search) -> None:
     commits = history(repo, 3)
 
-    with pytest.raises(rv.ReplayError, match="no commit 'nowhere'"):
+    with pytest.raises(rv.ConfigError, match="no commit 'nowhere'"):
         search(Replays({}), commits, bad="nowhere")
     with pytest.raises(rv.ConfigError, match="not an ancestor"):
         search(Replays({}), commits[::-1])

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, cast
 
-from runvault.errors import FormatError, RunvaultError
+from runvault.errors import ConfigError, FormatError, RunvaultError
 from runvault.model.source import FileChange, Introduced
 from runvault.stores.git.advance import Advance, Read, UnusualError, read_advance
 from runvault.stores.git.log import FORMAT, LogEntry, parse_log
@@ -198,6 +198,14 @@ class Reader:
     def resolve_commit(self, text: str) -> str | None:
         """Return the commit that `text` names, None where it names none or several."""
         return self._resolve(f"{text}^{{commit}}")
+
+    def require_commit(self, text: str) -> str:
+        """Return the commit that `text`, which somebody said, names; ConfigError where it names none or several."""
+        commit = self.resolve_commit(text)
+        if commit is None:
+            hint = "name a branch, a remote branch or a commit; what is elsewhere has to be fetched first: 'git fetch'"
+            raise ConfigError(f"there is no commit {text!a} in this clone", hint)
+        return commit
 
     def _resolve(self, text: str) -> str | None:
         args = ["rev-parse", "--verify", "--quiet", "--end-of-options", text]
