@@ -68,7 +68,8 @@ def _base(stores: Stores, ref: RunRef, *, removed: bool = False) -> RunId:
         found = catalog.past_ids(branch, *ref.prefix, limit=CANDIDATES_SHOWN + 1)
     found = found or [each for each, _ in catalog.damaged(branch) if _begins(each, *ref.prefix)]
     if not found:
-        raise _not_found(stores, ref.base)
+        past = catalog.past_ids(branch, *ref.prefix, limit=1)
+        raise _not_found(stores, ref.base, past[0] if past else None)
     if len(found) > 1:
         raise AmbiguousRunError(f"{len(found)} runs start with '{ref.base}'", hint=f"one of {_shortened(found)}")
     return RunId.parse(found[0])
@@ -85,11 +86,13 @@ def _latest(stores: Stores, back: int) -> RunId:
     return RunId.parse(rows[0]["id"])
 
 
-def _not_found(stores: Stores, text: str) -> RunNotFoundError:
-    return RunNotFoundError(
-        f"no run starts with or is called {text!r} on {stores.repository.ref}",
-        hint="run 'runvault list' to see every run; a prefix has at least 4 hex digits",
-    )
+def _not_found(stores: Stores, text: str, past: str | None = None) -> RunNotFoundError:
+    """Return the error for a reference; `past` is a run that was removed and would have answered to it."""
+    hint = "run 'runvault list' to see every run; a prefix has at least 4 hex digits"
+    if past is not None:
+        run = RunId.parse(past).short
+        hint = f"{run} was removed: 'runvault restore {run}' puts it back, 'runvault log {run}' tells when"
+    return RunNotFoundError(f"no run starts with or is called {text!r} on {stores.repository.ref}", hint=hint)
 
 
 def _shortened(ids: list[str]) -> str:

@@ -41,6 +41,12 @@ def test_unknown_reference(program, runs: list[rv.Run]) -> None:
     check(program("show", "3f9a3f9a3f9a"), 11, "3f9a3f9a3f9a", "hint: ")
 
 
+def test_a_run_that_was_removed_can_be_put_back(program, vault: rv.Vault, runs: list[rv.Run]) -> None:
+    vault.remove(runs[0])
+    check(program("show", runs[0].id[:10]), 11, f"hint: {runs[0].short_id} was removed: 'runvault restore")
+    assert program("restore", runs[0].short_id).status == 0
+
+
 def test_a_folder_that_cannot_be_written(program, runs: list[rv.Run], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     check(program("export", runs[0].id, str(tmp_path / "file" / "out")), 3, "cannot write", "Not a directory", "hint: ")
