@@ -65,7 +65,7 @@ def prunable(stores: Stores, policy: Policy) -> list[RunId]:
         No run has a metric of that name.
     """
     catalog, ref = stores.catalog(), stores.repository.ref
-    if policy.keep_best is not None:
+    if policy.keep_best is not None or policy.metric != Policy.metric:  # what somebody said is looked at, used or not
         catalog.require_name(ref, policy.metric)
     strategies: dict[str, list[Members]] = defaultdict(list)
     for run in catalog.select(ref, Selection()):  # newest first

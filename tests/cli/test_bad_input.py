@@ -47,6 +47,10 @@ def test_a_run_that_was_removed_can_be_put_back(program, vault: rv.Vault, runs: 
     assert program("restore", runs[0].short_id).status == 0
 
 
+def test_a_metric_that_nothing_is_pruned_by(program, runs: list[rv.Run]) -> None:
+    check(program("prune", "--keep-last", "1", "--metric", "sharp_ratio"), 13, "sharp_ratio", "sharpe_ratio")
+
+
 def test_a_folder_that_cannot_be_written(program, runs: list[rv.Run], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     check(program("export", runs[0].id, str(tmp_path / "file" / "out")), 3, "cannot write", "Not a directory", "hint: ")
