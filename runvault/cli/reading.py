@@ -77,12 +77,16 @@ def _show_runs(vault: Vault, selection: Selection, form: str, names: Sequence[st
 
 
 def _columns(vault: Vault, text: str | None) -> Sequence[str]:
-    """Return the columns that a listing has; a name that no run has is an error that suggests near ones."""
-    from runvault.views.text import COLUMNS
+    """Return the columns that a listing has; a name that no run has is an error that suggests near ones.
+
+    A heading of the table names its column, too: it is what one sees.
+    """
+    from runvault.views.text import COLUMNS, HEADINGS
 
     if text is None:
         return COLUMNS
-    names = text.split(",")
+    fields = {heading: field for field, heading in HEADINGS.items()}
+    names = [fields.get(name, name) for name in text.split(",")]
     vault.check_columns(names)
     return names
 

@@ -51,6 +51,12 @@ def test_a_metric_that_nothing_is_pruned_by(program, runs: list[rv.Run]) -> None
     check(program("prune", "--keep-last", "1", "--metric", "sharp_ratio"), 13, "sharp_ratio", "sharpe_ratio")
 
 
+def test_a_heading_of_the_table_names_its_column(program, runs: list[rv.Run]) -> None:
+    done = program("list", "--columns", "run,created", "--format", "csv")
+    assert done.out.splitlines()[0] == "short_id,created_at"
+    assert runs[0].short_id in done.out
+
+
 def test_a_folder_that_cannot_be_written(program, runs: list[rv.Run], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     check(program("export", runs[0].id, str(tmp_path / "file" / "out")), 3, "cannot write", "Not a directory", "hint: ")
