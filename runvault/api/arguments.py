@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import operator
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from runvault.errors import ConfigError
@@ -74,6 +78,45 @@ def as_count(count: Any, name: str) -> int | None:
     if number < 1:
         raise ConfigError(f"{name} is {number}: it must be at least 1")
     return number
+
+
+def as_number(value: Any, name: str, least: float = -math.inf, *, above: bool = False) -> float | None:
+    """Return a finite number of at least `least`, or `above` it; None where nothing was said.
+
+    Raises
+    ------
+    ConfigError
+        It is no such number.
+
+    Examples
+    --------
+    >>> as_number(30, "timeout", 0, above=True)
+    30
+    """
+    if value is None:
+        return None
+    try:
+        fits = math.isfinite(value) and (value > least if above else value >= least)
+    except (TypeError, OverflowError) as error:
+        raise ConfigError(f"{name} is a {type(value).__name__}, not a number") from error
+    if not fits:
+        bound = "" if least == -math.inf else f" {'above' if above else 'of at least'} {least:g}"
+        raise ConfigError(f"{name} is {value}, not a finite number{bound}")
+    number: float = value
+    return number
+
+
+def as_path(path: str | PathLike[str], name: str) -> Path:
+    """Return a path that was said to be one: empty text would be the current folder.
+
+    Raises
+    ------
+    ConfigError
+        It is empty.
+    """
+    if not os.fspath(path):
+        raise ConfigError(f"{name} is empty, no path")
+    return Path(path)
 
 
 def check_filters(filters: Mapping[str, Any]) -> None:

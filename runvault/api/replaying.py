@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from runvault.api.arguments import as_seed
+from runvault.api.arguments import as_number, as_path, as_seed
 from runvault.api.machine import installed, provenance
 from runvault.archive.reading import Located
 from runvault.errors import ConfigError, ReplayError, RunvaultError
@@ -114,13 +113,13 @@ def _request(vault: Vault, said: Mapping[str, Any]) -> ReplayRequest:
         overrides=Overrides(
             values=dict(said.get("set") or {}),
             span=Span(said.get("start"), said.get("end"), said.get("interval")),
-            cash=said.get("cash"),
+            cash=as_number(said.get("cash"), "cash"),
             seed=None if seed is None else as_seed(seed),
-            data={name: Path(path) for name, path in (said.get("data") or {}).items()},
+            data={name: as_path(path, f"data {name}") for name, path in (said.get("data") or {}).items()},
         ),
         at=said.get("at"),
-        rtol=said.get("rtol"),
-        timeout_s=said.get("timeout"),
+        rtol=as_number(said.get("rtol"), "rtol", 0),
+        timeout_s=as_number(said.get("timeout"), "timeout", 0, above=True),
         record=bool(said.get("record")),
         trusted=bool(said.get("trust_code")),
         pickles=vault.settings.pickles,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from runvault.api.arguments import as_path
 from runvault.api.machine import provenance
 from runvault.errors import RunNotFoundError
 from runvault.model.query import Selection
@@ -110,12 +111,12 @@ def bundle(vault: Vault, path: str | Path, selection: Selection | None) -> Bundl
         runs = [RunId.parse(row["id"]) for row in rows]
         if not runs:
             raise RunNotFoundError("no run answers to these filters", "see 'runvault list' with the same ones")
-    return bundles.bundle(vault.stores, Path(path), runs, provenance(vault.stores))
+    return bundles.bundle(vault.stores, as_path(path, "the bundle"), runs, provenance(vault.stores))
 
 
 def unbundle(vault: Vault, path: str | Path) -> Shared:
     """Take runs out of a file; `vault` may have no archive yet."""
-    joined, moved = bundles.unbundle(vault.stores, Path(path), provenance(vault.stores))
+    joined, moved = bundles.unbundle(vault.stores, as_path(path, "the bundle"), provenance(vault.stores))
     return _shared(Synced(joined, moved))
 
 
@@ -124,7 +125,7 @@ def clone(url: str, folder: str | Path, branch: str | None, *, artifacts: bool, 
     from runvault.api.vault import find_vault
     from runvault.stores.git.remotes import clone_repository
 
-    clone_repository(url, Path(folder))
+    clone_repository(url, as_path(folder, "the folder"))
     vault = find_vault(folder, branch)
     return vault, pull(vault, "origin", artifacts=artifacts, data=data)
 

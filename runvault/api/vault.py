@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.api.ages import absolute
-from runvault.api.arguments import as_seed, check_filters, texts
+from runvault.api.arguments import as_number, as_path, as_seed, check_filters, texts
 from runvault.api.machine import now, provenance, provenance_here
 from runvault.api.run import Run
 from runvault.api.runs import Runs
@@ -476,7 +476,8 @@ class Vault:
         from runvault.api.replaying import bisect
         from runvault.execution.bisect import BisectRequest
 
-        request = BisectRequest(good=good, bad=bad, metric=metric, tol=tol, timeout_s=timeout, trusted=trust_code)
+        tol, timeout_s = as_number(tol, "tol", 0) or 0.0, as_number(timeout, "timeout", 0, above=True)
+        request = BisectRequest(good=good, bad=bad, metric=metric, tol=tol, timeout_s=timeout_s, trusted=trust_code)
         return bisect(self, self._located(ref), request, ask)
 
     def stale(self, **filters: Any) -> Staleness:
@@ -626,7 +627,7 @@ class Vault:
         """
         from runvault.analysis.similar import similar_members
 
-        rows = similar_members(self.stores, self.get(ref).to_dict(), tolerance)
+        rows = similar_members(self.stores, self.get(ref).to_dict(), as_number(tolerance, "tolerance", 0) or 0.0)
         return Runs([self._run(row) for row in rows], lambda: len(rows))
 
     def history(self, ref: RunLike) -> Sequence[Run]:
@@ -824,7 +825,7 @@ class Vault:
         """Write the files of a run into `folder`, and the engine's pickle made from its tables where it has none."""
         from runvault.archive.exporting import export_run
 
-        return export_run(self.stores, self._located(ref), Path(folder))
+        return export_run(self.stores, self._located(ref), as_path(folder, "the folder"))
 
     def verify(
         self,

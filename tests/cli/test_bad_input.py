@@ -57,6 +57,34 @@ def test_a_heading_of_the_table_names_its_column(program, runs: list[rv.Run]) ->
     assert runs[0].short_id in done.out
 
 
+NO_NUMBERS = {
+    "timeout nan": lambda vault: vault.replay("latest", timeout=float("nan")),
+    "timeout 0": lambda vault: vault.replay("latest", timeout=0),
+    "timeout text": lambda vault: vault.replay("latest", timeout="3"),
+    "check": lambda vault: vault.check("tech", timeout=float("inf")),
+    "rtol nan": lambda vault: vault.replay("latest", rtol=float("nan")),
+    "rtol -1": lambda vault: vault.replay("latest", rtol=-1),
+    "cash nan": lambda vault: vault.replay("latest", cash=float("nan")),
+    "bisect": lambda vault: vault.bisect("latest", good="a", bad="b", metric="sharpe_ratio", tol=float("nan")),
+    "similar": lambda vault: vault.similar("latest", tolerance=float("nan")),
+}
+
+
+@pytest.mark.parametrize("case", NO_NUMBERS)
+def test_python_takes_the_numbers_that_the_commands_take(vault: rv.Vault, runs: list[rv.Run], case: str) -> None:
+    vault.tag("latest", add=["tech"])
+    with pytest.raises(rv.ConfigError, match="number"):
+        NO_NUMBERS[case](vault)
+
+
+def test_python_takes_no_empty_path(vault: rv.Vault, repo: Path, runs: list[rv.Run]) -> None:
+    before = sorted(repo.iterdir())
+    for call in (lambda: vault.export("latest", ""), lambda: vault.bundle(""), lambda: vault.unbundle("")):
+        with pytest.raises(rv.ConfigError, match="is empty"):
+            call()
+    assert sorted(repo.iterdir()) == before
+
+
 def test_a_folder_that_cannot_be_written(program, runs: list[rv.Run], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     check(program("export", runs[0].id, str(tmp_path / "file" / "out")), 3, "cannot write", "Not a directory", "hint: ")
@@ -84,6 +112,7 @@ def test_an_empty_name_is_no_field(program, runs: list[rv.Run], said: list[str])
         ["list", "--periods-per-year"],
         ["replay", "latest", "--timeout"],
         ["replay", "latest", "--rtol"],
+        ["replay", "latest", "--cash"],
         ["check", "--timeout"],
         ["bisect", "latest", "--good", "a", "--bad", "b", "--timeout"],
         ["bisect", "latest", "--good", "a", "--bad", "b", "--metric", "sharpe_ratio", "--tol"],
