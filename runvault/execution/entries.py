@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -18,6 +19,8 @@ from typing import Any
 from runvault.errors import ReplayError
 
 WRAPPED = "__runvault_entry__"  # what `record` leaves on the function it returns: the function as it was written
+
+SHOWN = 3  # functions that a hint names
 
 _SYNTAX = re.compile(r"(?P<module>[^:]+):(?P<function>[A-Za-z_][A-Za-z0-9_.]*)")
 
@@ -170,9 +173,18 @@ def _function(module: ModuleType, name: str, entry: str) -> Callable[..., Any]:
         found = getattr(found, part, None)
     if not callable(found):
         kind = "no" if found is None else f"a {type(found).__name__}, not a"
-        raise ReplayError(f"{entry!r}: there is {kind} function {name!r} in {module.__name__}")
+        raise ReplayError(f"{entry!r}: there is {kind} function {name!r} in {module.__name__}", _others(module, name))
     function: Callable[..., Any] = getattr(found, WRAPPED, found)
     return function
+
+
+def _others(module: ModuleType, name: str) -> str:
+    """Return a hint that names functions which a module defines, those first that are called nearly so."""
+    own = [key for key, found in vars(module).items() if getattr(found, "__module__", None) == module.__name__]
+    functions = [key for key in own if callable(getattr(module, key)) and not key.startswith("_")]
+    near = difflib.get_close_matches(name, functions, n=SHOWN)
+    shown = near or functions[:SHOWN]
+    return f"it has {', '.join(shown)}" if shown else "it defines no function; is it the right file?"
 
 
 @contextmanager
@@ -183,7 +195,8 @@ def _explained(entry: str) -> Iterator[None]:
         raise
     except SyntaxError as error:
         where = f"{Path(error.filename).name}, line {error.lineno}" if error.filename else "its source"
-        raise ReplayError(f"{entry!r} cannot be imported: {error.msg} ({where})") from error
+        hint = "mend that line, then run it again" if error.filename else "is it Python?"
+        raise ReplayError(f"{entry!r} cannot be imported: {error.msg} ({where})", hint) from error
     except ModuleNotFoundError as error:
         raise ReplayError(
             f"{entry!r} cannot be imported: {error}", hint="is it installed, and named rightly?"

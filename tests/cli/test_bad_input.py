@@ -85,6 +85,30 @@ def test_python_takes_no_empty_path(vault: rv.Vault, repo: Path, runs: list[rv.R
     assert sorted(repo.iterdir()) == before
 
 
+def test_a_clone_of_nothing_says_how_to_look(program, runs: list[rv.Run], tmp_path: Path) -> None:
+    check(program("clone", str(tmp_path / "nosuch"), str(tmp_path / "new")), 3, "cannot clone", "hint: ", "ls-remote")
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("backtets", "hint: it has backtest\n"),
+        ("nothing", "hint: it has backtest, other\n"),
+    ],
+)
+def test_a_function_that_is_not_there_suggests_others(
+    program, vault: rv.Vault, repo: Path, function: str, words: str
+) -> None:
+    text = "import pandas as pd\nfrom os import getcwd\n\ndef backtest(): ...\ndef other(): ...\ndef _own(): ...\n"
+    (repo / "suggested.py").write_text(text)
+    check(program("run", f"suggested.py:{function}"), 50, words)
+
+
+def test_an_entry_that_is_no_python(program, vault: rv.Vault, repo: Path) -> None:
+    (repo / "broken.py").write_text("def f(:\n")
+    check(program("run", "broken.py:f"), 50, "broken.py, line 1", "hint: mend that line")
+
+
 def test_a_folder_that_cannot_be_written(program, runs: list[rv.Run], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     check(program("export", runs[0].id, str(tmp_path / "file" / "out")), 3, "cannot write", "Not a directory", "hint: ")

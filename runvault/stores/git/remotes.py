@@ -104,7 +104,7 @@ class GitRemote:
         if any(word in line for line in rejected for word in _BEHIND):
             return Sent(behind=True)
         refused = [line.split("\t")[-1] for line in told.splitlines() if line.startswith("!")]
-        raise _failure(f"cannot push to {self.name!a}", said, *refused)
+        raise _failure(f"cannot push to {self.name!a}", said, *refused, hint=_reachable(self.name))
 
 
 def fetch_checked(repository: Repository, source: str, *refspecs: str) -> bool:
@@ -117,7 +117,8 @@ def fetch_checked(repository: Repository, source: str, *refspecs: str) -> bool:
     if done.returncode and "couldn't find remote ref" in said:
         return False
     if done.returncode:
-        raise _failure(f"cannot fetch from {source!a}", said)
+        named = f"remote.{source}.url" in repository.config  # else it is a file
+        raise _failure(f"cannot fetch from {source!a}", said, hint=_reachable(source) if named else None)
     return True
 
 
@@ -136,7 +137,7 @@ def clone_repository(url: str, folder: Path) -> None:
     args = [*PLACES_ALONE, "clone", "--quiet", "--no-recurse-submodules", "--end-of-options"]
     done = run_git([*args, url, str(folder)], cwd=Path.cwd(), ok=(0, 1, 128), keep_place=True, extra=_ASK)
     if done.returncode:
-        raise _failure(f"cannot clone {url!a}", done.stderr.decode("utf-8", "replace"))
+        raise _failure(f"cannot clone {url!a}", done.stderr.decode("utf-8", "replace"), hint=_reachable("URL"))
 
 
 def remotes_of(repository: Repository) -> list[str]:
@@ -163,7 +164,11 @@ def drop_false_code_refs(repository: Repository) -> None:
         repository.git(*DURABLE, "update-ref", "--stdin", stdin="".join(false).encode("utf-8", "surrogateescape"))
 
 
-def _failure(doing: str, said: str, *refused: str) -> RunvaultError:
+def _reachable(source: str) -> str:
+    return f"is the address right, and may you use it? 'git ls-remote {source}' asks git alone"
+
+
+def _failure(doing: str, said: str, *refused: str, hint: str | None = None) -> RunvaultError:
     """Return the error for git's words; content that git finds malformed is named as such."""
     lines = [line.strip("\0 ") for line in said.splitlines() if line.strip("\0 ")]
     words = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ERROR:"))] or lines
@@ -171,4 +176,4 @@ def _failure(doing: str, said: str, *refused: str) -> RunvaultError:
     if "fsck error" in said or "in fsck" in said or "object corrupt" in said:
         fsck = [line for line in lines if "error" in line and ":" in line]
         return IntegrityError(f"{doing}: git refuses what it sends: {'; '.join(fsck[:2])}", "nothing was changed here")
-    return RunvaultError(f"{doing}: {told}")
+    return RunvaultError(f"{doing}: {told}", None if refused else hint)
