@@ -55,6 +55,18 @@ def repository(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     return archive_in(repo)
 
 
+def test_a_python_that_ends_starts_no_packing_and_no_error(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 3.12 on an atexit handler has no new threads."""
+
+    def refuse(*_args: Any) -> None:
+        raise RuntimeError("can't start new thread at interpreter shutdown")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    save_until_due(repository, "at the end")
+
+
 def unreachable_blob(repo: Path, text: str) -> str:
     (repo / "strategy.py").write_text(text)
     return git(repo, "hash-object", "-w", "strategy.py").strip()

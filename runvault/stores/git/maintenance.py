@@ -74,7 +74,10 @@ class Maintenance:
                 start_new_session=True,
             )
             # Somebody has to wait for it, or it stays behind as a zombie of a long notebook session.
-            threading.Thread(target=process.wait, daemon=True).start()
+            try:
+                threading.Thread(target=process.wait, daemon=True).start()
+            except RuntimeError:  # Python starts no thread when it ends: this is a save of an atexit handler
+                process.returncode = 0  # the system waits for it, and no warning is due
 
     def runs(self) -> bool:
         """Return whether a packing that a save started is under way; not known on Windows."""
