@@ -152,7 +152,11 @@ def replay(context: Context, /, ref: str, form: str, printed: bool, **said: Any)
     Without changes: exact, close (status 0), drift (1) or failed (50). With changes: a new run that names this one.
     """
     if printed:
-        click.echo(context.open().replay_lines(ref))
+        script = context.open().replay_lines(ref)
+        if form == "json":
+            echo_json({"lines": script.splitlines()})
+        else:
+            click.echo(script)
         return 0
     words = {name: value for name, value in said.items() if value not in (None, (), False)}
     words["set"] = parse_pairs(words.pop("values", ()), "--set")

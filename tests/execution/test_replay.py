@@ -361,6 +361,8 @@ def test_the_printed_lines_run_it_by_hand(
 
     assert program(["replay", "latest", "--print"]) == 0
     script = capsys.readouterr().out
+    assert program(["replay", "latest", "--print", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"lines": script.splitlines()}
     done = subprocess.run(["bash", "-e", "-c", script], cwd=here, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
