@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -75,12 +76,25 @@ class Ended(KeyboardInterrupt):
 
 def main(args: list[str] | None = None) -> None:
     """Run the program and exit with its status."""
+    _open_standard_streams()
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
             signal.signal(number, _end)
     end_quickly()
     sys.exit(run(args))
+
+
+def _open_standard_streams() -> None:
+    """Let a standard stream that was closed (``2>&-``) lead nowhere.
+
+    Python has None for it then, and the next file that is opened gets its number: a repository's lock, say, which the
+    programs that we start would write their errors into.
+    """
+    for name in ("stdin", "stdout", "stderr"):  # in the order of their numbers: a file gets the lowest that is free
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - open to the end
 
 
 def _end(number: int, _frame: Any) -> None:

@@ -104,6 +104,17 @@ def test_a_function_that_is_not_there_suggests_others(
     check(program("run", f"suggested.py:{function}"), 50, words)
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_may_be_closed(program, runs: list[rv.Run], repo: Path, closed: str) -> None:
+    """What is opened next must not get its number: git would write its errors there."""
+    argv = f"{shlex.quote(sys.executable)} -m runvault.cli.main"
+    for words in ("note latest hello", "replay latest --print", "list"):
+        done = subprocess.run(["bash", "-c", f"{argv} {words} {closed}"], cwd=repo, capture_output=True, check=False)
+        assert done.returncode == (50 if words.startswith("replay") else 0), done.stderr
+    assert rv.open(repo).get("latest").note == "hello"
+    assert rv.open(repo).verify().findings == []
+
+
 def test_an_entry_that_is_no_python(program, vault: rv.Vault, repo: Path) -> None:
     (repo / "broken.py").write_text("def f(:\n")
     check(program("run", "broken.py:f"), 50, "broken.py, line 1", "hint: mend that line")
