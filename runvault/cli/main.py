@@ -19,7 +19,7 @@ from runvault.views.inert import inert
 
 INTERRUPTED = 130
 GENERAL_HINTS = {
-    ConfigError: "nothing was written; give another value, or see 'runvault COMMAND --help'",
+    ConfigError: "nothing was written; give another value, or see '{command} --help'",
     FormatError: "run 'runvault verify' to see what else cannot be read",
     IntegrityError: "run 'runvault verify' to see what else is damaged",
 }
@@ -50,6 +50,14 @@ class Commands(click.Group):
                 commands: tuple[click.Command, ...] = import_module(f"runvault.cli.{module}").COMMANDS
                 return next(command for command in commands if command.name == cmd_name)
         return None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error that says nothing better gets the hint of its class."""
+        try:
+            return super().invoke(ctx)
+        except RunvaultError as error:
+            error.hint = error.hint or _general_hint(error, f"{ctx.command_path} {ctx.invoked_subcommand}")
+            raise
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -120,7 +128,7 @@ def run(args: list[str] | None = None) -> int:
         return _pipe_closed()
     except RunvaultError as error:
         _trace(argv)
-        return _fail(str(error), error.hint or _general_hint(error), error.exit_code)
+        return _fail(str(error), error.hint, error.exit_code)
     except Exception as error:
         _trace(argv)
         return _fail(f"{type(error).__name__}: {error}", "run with --debug to see where; please report it", 3)
@@ -132,9 +140,10 @@ def _trace(argv: list[str]) -> None:
         traceback.print_exc()
 
 
-def _general_hint(error: RunvaultError) -> str | None:
+def _general_hint(error: RunvaultError, command: str) -> str | None:
     """Return what to do about a class of errors, where an error itself says nothing better."""
-    return next((hint for kind, hint in GENERAL_HINTS.items() if isinstance(error, kind)), None)
+    hint = next((hint for kind, hint in GENERAL_HINTS.items() if isinstance(error, kind)), None)
+    return hint and hint.format(command=command)
 
 
 def _usage_hint(error: click.ClickException) -> str | None:

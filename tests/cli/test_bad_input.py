@@ -115,6 +115,10 @@ def test_a_standard_stream_may_be_closed(program, runs: list[rv.Run], repo: Path
     assert rv.open(repo).verify().findings == []
 
 
+def test_a_hint_names_the_command(program, vault: rv.Vault, runs: list[rv.Run]) -> None:
+    check(program("note", "latest", ""), 13, "see 'runvault note --help'")
+
+
 def test_an_entry_that_is_no_python(program, vault: rv.Vault, repo: Path) -> None:
     (repo / "broken.py").write_text("def f(:\n")
     check(program("run", "broken.py:f"), 50, "broken.py, line 1", "hint: mend that line")
