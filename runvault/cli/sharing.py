@@ -159,7 +159,8 @@ def remote() -> None:
 def remote_add(context: Context, /, name: str, url: str) -> None:
     """Name a DVC remote in the archive; the first is the default
 
-    An address that NAME has already is replaced. A URL with a password is refused: it would be on the branch, in clear.
+    An address that NAME has already is replaced. A URL with a password or a token is refused: it would be on the
+    branch, in clear.
     """
     named = context.open_to_write().add_remote(name, url)
     replaced = f" in place of {named.before}" if named.before else ""

@@ -15,6 +15,7 @@ from runvault.model.canonical import check_text
 from runvault.stores.dvc.remotes import SharedRemotes, shared_remotes
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.remotes import remotes_of
+from runvault.stores.git.secrets import holds_credential
 
 if TYPE_CHECKING:
     from runvault.stores.git.objects import Tip
@@ -65,16 +66,32 @@ def check_remote(name: str, url: str) -> None:
 
 
 def _refuse_password(name: str, url: str) -> None:
-    """Raise ConfigError where an address holds a password, which everybody would get who has the archive."""
+    """Raise ConfigError where an address holds a password or a token, which all would get who have the archive."""
     told = re.match(r"(?P<scheme>[^/]*://)(?P<who>[^/?#]*)@", url)
     user, has_password, _ = told["who"].partition(":") if told else ("", "", "")
-    if told and has_password:
-        without = told["scheme"] + (f"{user}@" if user else "") + url[told.end() :]
+    token = told is not None and _is_token(told["scheme"], user)
+    if told and (has_password or token):
+        what, option = ("token", "user TOKEN") if token else ("password", "password PASSWORD")
+        without = told["scheme"] + (f"{user}@" if user and not token else "") + url[told.end() :]
         raise ConfigError(
-            f"the address of the remote {name!a} holds a password, and all who have the archive would read it",
-            f"name it as {without}; the password goes into your .dvc/config.local: 'dvc remote add --local {name} "
-            f"{without}', then 'dvc remote modify --local {name} password PASSWORD'",
+            f"the address of the remote {name!a} holds a {what}, and all who have the archive would read it",
+            f"name it as {without}; the {what} goes into your .dvc/config.local: 'dvc remote add --local {name} "
+            f"{without}', then 'dvc remote modify --local {name} {option}'",
         )
+    if holds_credential(url.encode()):
+        raise ConfigError(
+            f"the address of the remote {name!a} holds a token, and all who have the archive would read it",
+            "name it without; the token goes into your .dvc/config.local",
+        )
+
+
+def _is_token(scheme: str, user: str) -> bool:
+    """Tell whether the user's name in an address is a token: marked as one, or as long and mixed as people's are not.
+
+    The latter only where a server takes one for a name, which is by HTTP.
+    """
+    long = re.fullmatch(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}", user) is not None
+    return holds_credential(user.encode()) or (long and scheme.startswith(("http", "webdav")))
 
 
 @dataclass(frozen=True)
@@ -91,7 +108,7 @@ def add_remote(stores: Stores, name: str, url: str, provenance: Provenance) -> N
     Raises
     ------
     ConfigError
-        The name or the address cannot be one, or the address holds a password.
+        The name or the address cannot be one, or the address holds a password or a token.
     """
     check_remote(name, url)
     before: str | None = None

@@ -81,7 +81,22 @@ def test_a_password_stays_out_of_the_archive(program, repo: Path, url: str, with
         assert program("init").status == 0
     assert program("remote", "list", "--json").json["remotes"] == []
 
-    for fine in ("ssh://ada@host:22/x", "s3://bucket/a:b@c", "http://host/?at=a:b@c"):
+    marked, opaque = "ghp_" + "a1B2" * 9, "s3cr" + "0f" * 16
+    for secret in (marked, opaque):
+        refused = program("remote", "add", "storage", f"https://{secret}@host/x")
+        assert refused.status == 13
+        assert "'storage' holds a token" in refused.err
+        assert "dvc remote add --local storage https://host/x'" in refused.err
+        assert secret not in refused.err
+    refused = program("remote", "add", "storage", f"https://host/x?key={marked}")
+    assert (refused.status, marked in refused.err) == (13, False)
+
+    for fine in (
+        "https://ada.lovelace-of-london-1815@host/x",
+        "ssh://ada@host:22/x",
+        "s3://bucket/a:b@c",
+        "http://host/?at=a:b@c",
+    ):
         assert program("remote", "add", "storage", fine).status == 0
 
 
