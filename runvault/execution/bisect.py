@@ -11,6 +11,7 @@ from runvault.archive.reading import Located, read_manifest
 from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError, ReplayError
+from runvault.execution.placing import is_at_hand
 from runvault.execution.recipe import Recipe
 from runvault.execution.replay import Ask, ReplayOutcome, ReplayRequest, replay
 from runvault.execution.verdicts import Known, Verdicts
@@ -94,7 +95,7 @@ def bisect(
         `good` is not before `bad`, or the run has no such metric.
     """
     manifest = read_manifest(stores, located)
-    _check_recipe(stores, Recipe.from_manifest(manifest))
+    _check_inputs(stores, manifest)
     _check_metric(manifest, request)
     good, bad = _range(stores, request)
     verdicts = Verdicts(stores, located, manifest, provide)
@@ -175,10 +176,11 @@ def _range(stores: Stores, request: BisectRequest) -> tuple[str, str]:
     return good, bad
 
 
-def _check_recipe(stores: Stores, recipe: Recipe) -> None:
+def _check_inputs(stores: Stores, manifest: Mapping[str, Json]) -> None:
     """Refuse to start where the data is not here: every commit would fail for it, and be remembered as failed."""
-    for each in recipe.inputs.values():
-        if not stores.objects.has(each.md5):
+    code = (manifest.get("code") or {}).get("commit")
+    for each in Recipe.from_manifest(manifest).inputs.values():
+        if not is_at_hand(stores, each, code):
             raise ReplayError(f"the input {each.path or each.name} is not here", hint="fetch it: runvault pull")
 
 

@@ -19,11 +19,12 @@ from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
 from runvault.engines.result import Result
-from runvault.errors import ReplayError, RunvaultError
+from runvault.errors import ReplayError
 from runvault.execution.child import FILES
 from runvault.execution.children import run_child
 from runvault.execution.overrides import NO_OVERRIDES, Overrides, apply
 from runvault.execution.parcels import read_parcel
+from runvault.execution.placing import place_input
 from runvault.execution.recipe import COMMAND, Input, Recipe
 from runvault.execution.run import recipe_inputs
 from runvault.execution.series import Span
@@ -34,7 +35,6 @@ from runvault.model.closeness import verdict as judge
 from runvault.model.ids import RunId
 from runvault.model.times import format_instant
 from runvault.model.trades import match_trades
-from runvault.stores.dvc.stored import describe
 from runvault.stores.git.code import code_present, describe_code
 from runvault.stores.git.owncode import is_own_code
 from runvault.stores.git.worktrees import temporary_worktree
@@ -73,6 +73,8 @@ class ReplayOutcome:
     digest: str | None = None
 
 
+UNKNOWN_CAUSE = "code, data and packages are those recorded: something else decides the outcome, such as a clock"
+
 Ask: TypeAlias = Callable[[str], bool]
 """Shows code of others and asks whether it may run."""
 
@@ -101,22 +103,7 @@ def replay(
     _require_trust(stores, commit, request.trusted, ask)
     if recipe.kind == COMMAND:
         _require_own_command(stores, manifest, recipe, request.trusted, ask)
-    job = apply(request.overrides, recipe, manifest)
-    given = request.overrides.data
-    kept = keep_inputs(stores, given)  # before it runs: whatever happens to a file meanwhile, this is what is archived
-    root = (stores.code.work_tree or stores.repository.common_dir).resolve()
-    recipe = replace(recipe, inputs={**recipe.inputs, **recipe_inputs(given, kept, root)})
-    try:
-        with _ran(stores, commit, recipe, job, manifest, request) as (result, told):
-            if request.overrides:
-                return _archived_anew(
-                    stores, located, manifest, recipe, kept, job, result, told, commit, request, provide
-                )
-            outcome = _judged(stores, located, manifest, result, request, provide())
-    except ReplayError as error:
-        if request.overrides:
-            raise
-        outcome = ReplayOutcome("failed", located.id, reason=[error.message])
+    outcome = _Replay(stores, located, manifest, recipe, commit, request, provide).outcome()
     if request.record:
         record_verdict(stores, outcome, commit, provide())
     return outcome
@@ -160,83 +147,123 @@ def _require_own_command(stores: Stores, manifest: Mapping[str, Json], recipe: R
         raise ReplayError(f"the command of {manifest['author']} was not run", hint="--trust-code runs it")
 
 
-@contextmanager
-def _ran(
-    stores: Stores,
-    commit: str,
-    recipe: Recipe,
-    job: Mapping[str, Json],
-    manifest: Mapping[str, Json],
-    request: ReplayRequest,
-) -> Iterator[tuple[Result, Mapping[str, Json]]]:
-    """Yield the result of the recipe in a worktree of its own, and what the child tells of it."""
-    with temporary_worktree(stores.repository, commit) as tree:
-        folder = tree.parent / "replay"  # goes with the worktree, also where this process is killed
-        out = folder / "out"
-        out.mkdir(parents=True)
-        placed = {name: place_input(stores, each, tree, folder) for name, each in recipe.inputs.items()}
-        inputs = {name: (str(path), recipe.inputs[name].kind) for name, path in placed.items()}
-        document = {**job, "root": str(tree), "inputs": inputs, "dump": request.pickles != "none"}
-        document["trusted"] = request.trusted
-        document["backend"] = (manifest.get("environment") or {}).get("backend")
-        (folder / "job.json").write_text(json.dumps(document), "utf-8")
-        run_child(tree, folder / "job.json", out, request.timeout_s)
-        yield read_parcel(out), json.loads((out / FILES).read_text("utf-8"))
+class _Replay:
+    """One replay: what is run, and what becomes of its result."""
 
+    def __init__(
+        self,
+        stores: Stores,
+        located: Located,
+        manifest: Mapping[str, Json],
+        recipe: Recipe,
+        commit: str,
+        request: ReplayRequest,
+        provide: Callable[[], Provenance],
+    ) -> None:
+        self.stores = stores
+        self.located = located
+        self.manifest = manifest
+        self.commit = commit
+        self.request = request
+        self.provide = provide
+        self.code = (manifest.get("code") or {}).get("commit")
+        self.job = apply(request.overrides, recipe, manifest)
+        # Kept before it runs: whatever happens to a file meanwhile, this is what is archived.
+        self.given = request.overrides.data
+        self.kept: Inputs = keep_inputs(stores, self.given)
+        root = (stores.code.work_tree or stores.repository.common_dir).resolve()
+        self.recipe = replace(recipe, inputs={**recipe.inputs, **recipe_inputs(self.given, self.kept, root)})
 
-def place_input(stores: Stores, given: Input, tree: Path, folder: Path) -> Path:
-    """Put a recorded input where the recipe expects it, inside the worktree; elsewhere beside it. Return its path.
+    def outcome(self) -> ReplayOutcome:
+        """Run it, and judge the result, or archive it where it was asked for."""
+        if self.request.overrides:
+            with self._ran() as (result, told):
+                return self._archived(result, told)
+        try:
+            with self._ran() as (result, _):
+                return self._judged(result)
+        except ReplayError as error:
+            return ReplayOutcome("failed", self.located.id, reason=[error.message])
 
-    An input that no store has may lie there already, where it is part of the code.
-    """
-    inside = given.path and not Path(given.path).is_absolute() and ".." not in Path(given.path).parts
-    path = tree / given.path if inside else folder / "inputs" / given.md5[:8] / (Path(given.path).name or given.name)
-    try:
-        content = stores.objects.get(given.md5)
-    except RunvaultError as error:
-        if inside and _is_committed(path, given.md5):
-            return path
-        raise ReplayError(f"the input {given.path or given.name} is not here: {error.message}", error.hint) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if given.md5.endswith(".dir"):
-        _place_folder(stores, content, path)
-    else:
-        path.unlink(missing_ok=True)
-        path.write_bytes(content)
-    return path
+    @contextmanager
+    def _ran(self) -> Iterator[tuple[Result, Mapping[str, Json]]]:
+        """Yield the result of the recipe in a worktree of its own, and what the child tells of it."""
+        with temporary_worktree(self.stores.repository, self.commit) as tree:
+            folder = tree.parent / "replay"  # goes with the worktree, also where this process is killed
+            out = folder / "out"
+            out.mkdir(parents=True)
+            inputs = self._placed(self.recipe.inputs, tree, folder)
+            document = {
+                **self.job,
+                "root": str(tree),
+                "inputs": {name: (str(path), self.recipe.inputs[name].kind) for name, path in inputs.items()},
+                "dump": self.request.pickles != "none",
+                "trusted": self.request.trusted,
+                "backend": (self.manifest.get("environment") or {}).get("backend"),
+            }
+            (folder / "job.json").write_text(json.dumps(document), "utf-8")
+            run_child(tree, folder / "job.json", out, self.request.timeout_s)
+            yield read_parcel(out), json.loads((out / FILES).read_text("utf-8"))
 
+    def _placed(self, inputs: Mapping[str, Input], tree: Path, folder: Path) -> dict[str, Path]:
+        return {name: place_input(self.stores, each, self.code, tree, folder) for name, each in inputs.items()}
 
-def _is_committed(path: Path, md5: str) -> bool:
-    """Return whether the code itself brought an input: small data is kept in Git, and a fresh clone has no cache."""
-    return path.is_file() and describe(path.read_bytes()).md5 == md5
+    def _judged(self, result: Result) -> ReplayOutcome:
+        recorded = self.manifest["metrics"]
+        if result.digest == self.manifest["results_digest"]:
+            return ReplayOutcome("exact", self.located.id, digest=result.digest)
+        tables = read_tables(self.stores.objects, self.manifest, missing_ok=True)
+        rtol = RTOL if self.request.rtol is None else self.request.rtol
+        verdict = judge(tables, result.tables, recorded, result.metrics, rtol)
+        reason = [*_first_trade(tables, result, rtol), *self._causes(result)]
+        metrics = diff_metrics(recorded, result.metrics)
+        return ReplayOutcome(verdict, self.located.id, metrics, reason, digest=result.digest)
 
+    def _causes(self, result: Result) -> list[str]:
+        """Return lines on what differs between then and now in code, data and packages."""
+        at, here = self.request.at, self.provide().environment
+        lines = [] if at is None else [f"the code is that of {at}, not of the run"]
+        packages = {**here.get("packages", {}), **result.packages}
+        now = {**self.manifest, "environment": {**here, "packages": packages, "backend": result.backend}}
+        lines += [
+            f"{change.path}: {change.old} then, {change.new} now"
+            for change in environment_changes(self.manifest, now)
+            if change.kind == "changed"
+        ]
+        return lines or [UNKNOWN_CAUSE]
 
-def _place_folder(stores: Stores, listing: bytes, path: Path) -> None:
-    for entry in json.loads(listing):
-        relative = Path(entry["relpath"])
-        if relative.is_absolute() or ".." in relative.parts:
-            raise ReplayError(f"an input folder holds a file at {entry['relpath']!a}")
-        file = path / relative
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(stores.objects.get(entry["md5"]))
+    def _archived(self, result: Result, told: Mapping[str, Json]) -> ReplayOutcome:
+        """Archive what overrides made, as a run of its own."""
+        changed = replace(self.recipe, files=told["files"], span=Span(**self.job["span"]))
+        recorded = {name: each for name, each in self.recipe.inputs.items() if name not in self.given}
+        # Placed anew: what the child was given, it may have changed.
+        with tempfile.TemporaryDirectory(prefix="runvault-inputs-") as folder:
+            files = self._placed(recorded, Path(folder), Path(folder))
+            kept = self.kept.and_those(keep_inputs(self.stores, files))
+            save = SaveRequest(
+                strategy=self.manifest["config"]["strategy"],
+                params=told["params"],
+                settings=self.job["settings"],
+                data={name: path for name, path in {**files, **self.given}.items() if self.recipe.inputs[name].path},
+                windows=told.get("windows", {}),
+                seed=self.job["seed"],
+                pickles=self.request.pickles,
+                recipe=changed.to_dict(),
+                lineage={"replay_of": f"{self.located.id}@{self._brought()}"},
+                kind="replay",
+                duration_s=told["duration_s"],
+            )
+            code = {**(self.manifest.get("code") or {}), "commit": self.commit}
+            saved = save_result(self.stores, result, save, replace(self.provide(), code=code), kept)
+        metrics = diff_metrics(self.manifest["metrics"], result.metrics)
+        return ReplayOutcome("changed", self.located.id, metrics, saved=saved, digest=result.digest)
 
-
-def _judged(
-    stores: Stores,
-    located: Located,
-    manifest: Mapping[str, Json],
-    result: Result,
-    request: ReplayRequest,
-    provenance: Provenance,
-) -> ReplayOutcome:
-    if result.digest == manifest["results_digest"]:
-        return ReplayOutcome("exact", located.id, digest=result.digest)
-    recorded = read_tables(stores.objects, manifest, missing_ok=True)
-    metrics = diff_metrics(manifest["metrics"], result.metrics)
-    rtol = RTOL if request.rtol is None else request.rtol
-    verdict = judge(recorded, result.tables, manifest["metrics"], result.metrics, rtol)
-    reason = [*_first_trade(recorded, result, rtol), *_causes(manifest, result, request, provenance)]
-    return ReplayOutcome(verdict, located.id, metrics, reason, digest=result.digest)
+    def _brought(self) -> str:
+        """Return the archive commit that the run is replayed from."""
+        if self.located.commit:
+            return self.located.commit
+        members = self.stores.catalog().run(self.stores.repository.ref, str(self.located.id))
+        return str(members["commit"]) if members else self.stores.require_tip()
 
 
 def _first_trade(recorded: Mapping[str, Any], result: Result, rtol: float) -> list[str]:
@@ -252,72 +279,6 @@ def _first_trade(recorded: Mapping[str, Any], result: Result, rtol: float) -> li
     bar, price = table.columns["entry_bar"][row], table.columns["entry_price"][row]
     what = {"changed": f"differs in {', '.join(first.fields)}", "only_a": "is gone", "only_b": "is new"}[first.kind]
     return [f"the first trade that differs enters at bar {bar}, price {price:g}: it {what}"]
-
-
-def _causes(manifest: Mapping[str, Json], result: Result, request: ReplayRequest, provenance: Provenance) -> list[str]:
-    """Return lines on what differs between then and now in code, data and packages."""
-    lines = [] if request.at is None else [f"the code is that of {request.at}, not of the run"]
-    now = {
-        **manifest,
-        "environment": {
-            **provenance.environment,
-            "packages": {**provenance.environment.get("packages", {}), **result.packages},
-            "backend": result.backend,
-        },
-    }
-    lines += [
-        f"{change.path}: {change.old} then, {change.new} now"
-        for change in environment_changes(manifest, now)
-        if change.kind == "changed"
-    ]
-    return lines or ["code, data and packages are those recorded: something else decides the outcome, such as a clock"]
-
-
-def _archived_anew(
-    stores: Stores,
-    located: Located,
-    manifest: Mapping[str, Json],
-    recipe: Recipe,
-    kept: Inputs,
-    job: Mapping[str, Json],
-    result: Result,
-    told: Mapping[str, Json],
-    commit: str,
-    request: ReplayRequest,
-    provide: Callable[[], Provenance],
-) -> ReplayOutcome:
-    """Archive what overrides made, as a run of its own."""
-    changed = replace(recipe, files=told["files"], span=Span(**job["span"]))
-    source = located.commit or _brought(stores, located)
-    given = request.overrides.data
-    recorded = {name: replace(each, path="") for name, each in recipe.inputs.items() if name not in given}
-    # Placed anew: what the child was given, it may have changed.
-    with tempfile.TemporaryDirectory(prefix="runvault-inputs-") as folder:
-        files = {name: place_input(stores, each, Path(folder), Path(folder)) for name, each in recorded.items()}
-        kept = kept.and_those(keep_inputs(stores, files))
-        save = SaveRequest(
-            strategy=manifest["config"]["strategy"],
-            params=told["params"],
-            settings=job["settings"],
-            data={name: path for name, path in {**files, **given}.items() if recipe.inputs[name].path},
-            windows=told.get("windows", {}),
-            seed=job["seed"],
-            pickles=request.pickles,
-            recipe=changed.to_dict(),
-            lineage={"replay_of": f"{located.id}@{source}"},
-            kind="replay",
-            duration_s=told["duration_s"],
-        )
-        code = {**(manifest.get("code") or {}), "commit": commit}
-        saved = save_result(stores, result, save, replace(provide(), code=code), kept)
-    return ReplayOutcome(
-        "changed", located.id, diff_metrics(manifest["metrics"], result.metrics), saved=saved, digest=result.digest
-    )
-
-
-def _brought(stores: Stores, located: Located) -> str:
-    members = stores.catalog().run(stores.repository.ref, str(located.id))
-    return str(members["commit"]) if members else stores.require_tip()
 
 
 def record_verdict(stores: Stores, outcome: ReplayOutcome, commit: str, provenance: Provenance) -> None:

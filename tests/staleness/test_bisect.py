@@ -316,15 +316,31 @@ def test_commits_that_are_not_here_or_in_no_order_are_refused(repo: Path, search
         search(Replays({}), [commits[0], commits[0]])
 
 
-def test_nothing_is_tried_where_the_data_is_not_here(repo: Path, vault: rv.Vault, search: Search) -> None:
-    md5 = vault.list()[0].manifest["recipe"]["inputs"]["prices"]["md5"]
-    for path in vault.stores.objects._paths(md5):
+def lose_inputs(vault: rv.Vault, run: rv.Run) -> None:
+    """Remove a run's input from the cache, as in a clone that has not fetched it."""
+    for path in vault.stores.objects._paths(run.manifest["recipe"]["inputs"]["prices"]["md5"]):
         path.unlink(missing_ok=True)
+
+
+def test_nothing_is_tried_where_the_data_is_not_here(
+    repo: Path, vault: rv.Vault, search: Search, tmp_path: Path
+) -> None:
+    bought = tmp_path / "bought.csv"
+    bought.write_text("close\n3.0\n4.0\n")
+    run = vault.run(f"{repo}/strategy.py:backtest", params={"gain": ARCHIVED}, data={"prices": bought}).run
+    lose_inputs(vault, run)
     replays = Replays({})
 
-    with pytest.raises(rv.ReplayError, match=r"the input prices\.csv is not here"):
-        search(replays, history(repo, 3))
+    with pytest.raises(rv.ReplayError, match=r"the input .*bought\.csv is not here"):
+        search(replays, history(repo, 3), located=run.located)
     assert replays.asked == []
+
+
+def test_data_that_the_code_of_the_run_holds_is_here(repo: Path, vault: rv.Vault, run: rv.Run, search: Search) -> None:
+    lose_inputs(vault, run)
+    commits = history(repo, 5)
+
+    assert search(drifting(commits, 2), commits).first_drift == commits[2]
 
 
 def test_a_run_without_a_recipe_is_refused(repo: Path, vault: rv.Vault, search: Search) -> None:
