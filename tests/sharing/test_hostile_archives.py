@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -209,6 +210,29 @@ def crowded(remote: Remote) -> None:
 
 
 @pytest.mark.parametrize("offer", [wrong_address, run_as_a_file, run_as_a_module, no_manifest, crowded])
+def test_a_refused_run_withholds_no_artifact_of_another(remote: Remote) -> None:
+    """It has copies of the other's pointers, and came later."""
+    remote.offer_run(copied(remote))
+    pulled = remote.team.ada.pull()
+    assert [each["run"] for each in pulled.refused] == [VICTIM]
+    assert pulled.artifacts == 5
+
+
+def test_what_a_refused_run_points_to_is_never_fetched(remote: Remote) -> None:
+    """Its commits are here: a later pull that makes up for an earlier one must not take them for missing."""
+    content = b"much of it"
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    stored = remote.team.storage / "files" / "md5" / md5[:2] / md5[2:]
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    stored.write_bytes(content)
+    pointer = f"outs:\n- md5: {md5}\n  size: {len(content)}\n  hash: md5\n  path: equity.parquet\n".encode()
+    remote.offer_run(copied(remote, equity__parquet__dvc=pointer))
+    ada = remote.team.ada
+    assert [each["run"] for each in ada.pull(artifacts=False, data=False).refused] == [VICTIM]
+    assert ada.pull().artifacts == 5  # of the good run, which has the same pointers but one
+    assert not ada.stores.objects.has(md5)
+
+
 def test_a_new_run_that_may_not_be_here_is_left_out(remote: Remote, offer: Callable[[Remote], None]) -> None:
     offer(remote)
     pulled = remote.team.ada.pull()
