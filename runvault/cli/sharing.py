@@ -130,7 +130,7 @@ def bundle(context: Context, /, file: str, form: str, **filters: Any) -> None:
 
         click.echo(f"{done.runs} runs and {done.objects} objects, {done.bytes:,} bytes, in {inert(file)}")
     if done.missing:
-        fetch = f"dvc fetch --all-{'branches' if chosen else 'commits'}"  # a pull takes what came with it alone
+        fetch = f"dvc fetch --all-{'branches' if chosen else 'commits'}"  # a pull asks once for what is not there
         notice(f"{len(done.missing)} objects are not here and not in the bundle; '{fetch}' fetches them")
 
 

@@ -196,8 +196,8 @@ def _send_objects(
     announce: Callable[[Mapping[str, int], str], None] | None,
 ) -> None:
     remote = stores.object_remote()
-    memory = _Memory(stores, remote)
-    going, synced.withheld = _chosen(pointers_brought(stores, memory.sent, tip), choice if remote else NOTHING)
+    memory = _Memory(stores, remote, "sent")
+    going, synced.withheld = _chosen(pointers_brought(stores, memory.commit, tip), choice if remote else NOTHING)
     if remote is None or not going:
         return
     there = remote.present(wanted.md5 for _, wanted in going)
@@ -227,16 +227,36 @@ def _send_objects(
 def _fetch_objects(
     stores: Stores, before: str | None, theirs: str, synced: Synced, choice: Choice, tell: Tell | None
 ) -> None:
+    """Fetch what came, and where everything is asked for what earlier pulls left behind as well.
+
+    That is found by the commit up to which all was fetched once, so that a pull with nothing new looks at nothing. What
+    the tip does not have, a run that was removed or refused, points to nothing that is wanted.
+    """
+    from runvault.stores.git.objects import Tip, open_repository
+
     refused = {each.run for each in synced.joined.refused}
+    remote = stores.object_remote()
+    whole = remote is not None and choice == Choice()
+    memory = _Memory(stores, remote, "fetched")
+    old, new = (memory.commit, stores.require_tip()) if whole else (before, theirs)
+    brought = pointers_brought(stores, old, new) if old != new else ()
     pointers = (
         (path, wanted)
-        for path, wanted in pointers_brought(stores, before, theirs)
+        for path, wanted in brought
         if path not in refused and path.split("/")[2] not in refused and not stores.objects.has(wanted.md5)
     )
-    remote = stores.object_remote()
+    tip = Tip(open_repository(stores.repository.common_dir), stores.require_tip())
+    pointers = (each for each in pointers if tip.exists(_owner_of(each[0])))
     going, synced.withheld = _chosen(pointers, choice if remote else NOTHING)
     if remote is not None and going:
         synced.moved.add(fetch(remote, stores.objects, [wanted for _, wanted in going], tell))
+    if whole and not synced.moved.passing:
+        memory.note(new)
+
+
+def _owner_of(path: str) -> str:
+    """Return what has a pointer: the folder of a run, or the pointer to data itself."""
+    return path if path.startswith("data/") else path.rpartition("/")[0]
 
 
 def _chosen(pointers: Iterable[Pointed], choice: Choice) -> tuple[list[Pointed], dict[str, int]]:
@@ -251,17 +271,17 @@ def _chosen(pointers: Iterable[Pointed], choice: Choice) -> tuple[list[Pointed],
 
 
 class _Memory:
-    """Up to which commit a DVC remote has got every object, so that a push looks at what is new alone."""
+    """Up to which commit every object was `sent` to a DVC remote, or `fetched`: only what is new is looked at."""
 
-    def __init__(self, stores: Stores, remote: ObjectRemote | None) -> None:
+    def __init__(self, stores: Stores, remote: ObjectRemote | None, what: str) -> None:
         self._repository = stores.repository
         place = hashlib.sha256((remote.url if remote else "").encode()).hexdigest()[:16]
-        self._ref = f"refs/runvault/sent/{place}/{stores.repository.branch}"
+        self._ref = f"refs/runvault/{what}/{place}/{stores.repository.branch}"
         commit = resolve(stores.repository, self._ref)
         known = commit is not None and stores.reader.is_ancestor(commit, stores.require_tip())
-        self.sent = commit if known else None
+        self.commit = commit if known else None
 
     def note(self, commit: str) -> None:
-        """Remember that everything up to `commit` is there."""
-        if commit != self.sent:
+        """Remember that everything up to `commit` was moved."""
+        if commit != self.commit:
             self._repository.git(*DURABLE, "update-ref", self._ref, commit)

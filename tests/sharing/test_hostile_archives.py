@@ -209,7 +209,6 @@ def crowded(remote: Remote) -> None:
     remote.offer_run([("100644", b"f%d" % number, blob) for number in range(100)])
 
 
-@pytest.mark.parametrize("offer", [wrong_address, run_as_a_file, run_as_a_module, no_manifest, crowded])
 def test_a_refused_run_withholds_no_artifact_of_another(remote: Remote) -> None:
     """It has copies of the other's pointers, and came later."""
     remote.offer_run(copied(remote))
@@ -233,6 +232,7 @@ def test_what_a_refused_run_points_to_is_never_fetched(remote: Remote) -> None:
     assert not ada.stores.objects.has(md5)
 
 
+@pytest.mark.parametrize("offer", [wrong_address, run_as_a_file, run_as_a_module, no_manifest, crowded])
 def test_a_new_run_that_may_not_be_here_is_left_out(remote: Remote, offer: Callable[[Remote], None]) -> None:
     offer(remote)
     pulled = remote.team.ada.pull()

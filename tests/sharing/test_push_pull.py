@@ -99,6 +99,38 @@ def test_artifacts_that_stayed_behind_are_fetched_when_first_needed(
     assert capsys.readouterr().err == ""
 
 
+def test_a_plain_pull_fetches_what_earlier_ones_left_behind(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [save(team.ada, fast=1)]
+    team.ada.push()
+    clone(str(team.origin), team.folder / "Grace", None, artifacts=False, data=False)
+    grace = rv.open(team.folder / "Grace")
+    runs.append(save(team.ada, fast=2))
+    team.ada.push()
+    assert grace.pull(data=False, artifacts=False).artifacts == 0
+    wanted = {entry["md5"] for run in runs for entry in run.artifacts.values()}
+    first = min(wanted)
+    source = team.storage / "files" / "md5" / first[:2] / first[2:]
+    source.rename(source.with_suffix(".away"))
+    assert (grace.pull().artifacts, grace.stores.objects.has(first)) == (len(wanted) - 1, False)
+    # What the remote did not have is not asked for again, and a pull with nothing new reads no pointer.
+    monkeypatch.setattr("runvault.sharing.sync.pointers_brought", lambda *_: pytest.fail("looked at pointers"))
+    assert grace.pull().failed == {}
+
+
+def test_a_fetch_that_broke_off_is_made_up_for(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = save(team.ada)
+    team.ada.push()
+
+    def refuse(*_: object) -> bytes:
+        raise RunvaultError("the network is down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("runvault.stores.dvc.transfer.copy_checked", refuse)
+        grace = team.join("Grace")
+    assert not any(grace.stores.objects.has(entry["md5"]) for entry in run.artifacts.values())
+    assert grace.pull().artifacts == 5
+
+
 def test_verify_fetches_nothing(team: Team) -> None:
     save(team.ada)
     team.ada.push()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from runvault.errors import IntegrityError, RunvaultError
+from runvault.errors import ArtifactMissingError, IntegrityError, RunvaultError
 from runvault.stores.dvc.batch import Batch
 from runvault.stores.dvc.files import chunks_of
 from runvault.stores.dvc.inputs import describe_file, read_listing
@@ -35,17 +35,22 @@ class Wanted:
 
 @dataclass
 class Moved:
-    """What a transfer did: objects and bytes, and what could not be moved, with the reason."""
+    """What a transfer did: objects and bytes, and what could not be moved, with the reason.
+
+    Of `failed`, `passing` names those that a later attempt may move: neither absent nor damaged there.
+    """
 
     objects: int = 0
     bytes: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    passing: set[str] = field(default_factory=set)
 
     def add(self, other: Moved) -> None:
         """Count another transfer's objects in."""
         self.objects += other.objects
         self.bytes += other.bytes
         self.failed.update(other.failed)
+        self.passing |= other.passing
 
 
 def send(remote: ObjectRemote, store: ObjectStore, names: Iterable[str], tell: Tell | None = None) -> Moved:
@@ -166,7 +171,7 @@ def _fetch_one(remote: ObjectRemote, batch: Batch, wanted: Wanted) -> int:
         try:
             taken = copy_checked(remote.chunks(wanted.md5), file, wanted)
         except FileNotFoundError as error:
-            raise RunvaultError(f"the DVC remote {remote.name!a} does not have it") from error
+            raise ArtifactMissingError(f"the DVC remote {remote.name!a} does not have it") from error
 
     batch.add(wanted.md5, write, lambda path: describe_file(path).md5 == wanted.md5.removesuffix(".dir"))
     return taken
@@ -208,3 +213,5 @@ def _noting(moved: Moved, name: str) -> Iterator[None]:
         yield
     except RunvaultError as error:
         moved.failed[name] = error.message
+        if not isinstance(error, (ArtifactMissingError, IntegrityError)):
+            moved.passing.add(name)
