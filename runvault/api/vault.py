@@ -821,11 +821,16 @@ class Vault:
         run, changed = restore(self.stores, text, provenance(self.stores))
         return self.get(str(run)), changed
 
-    def export(self, ref: RunLike, folder: str | Path) -> Sequence[Path]:
-        """Write the files of a run into `folder`, and the engine's pickle made from its tables where it has none."""
+    def export(
+        self, ref: RunLike, folder: str | Path, *, replacing: Callable[[Path], None] | None = None
+    ) -> Sequence[Path]:
+        """Write the files of a run into `folder`, and the engine's pickle made from its tables where it has none.
+
+        Files of these names that are there are replaced; `replacing` is told of one that holds something else.
+        """
         from runvault.archive.exporting import export_run
 
-        return export_run(self.stores, self._located(ref), as_path(folder, "the folder"))
+        return export_run(self.stores, self._located(ref), as_path(folder, "the folder"), replacing)
 
     def verify(
         self,

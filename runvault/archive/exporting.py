@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from runvault.archive.artifacts import read_artifact
@@ -12,8 +13,13 @@ from runvault.archive.stores import Stores
 from runvault.errors import RunvaultError
 
 
-def export_run(stores: Stores, located: Located, folder: Path) -> list[Path]:
+def export_run(
+    stores: Stores, located: Located, folder: Path, replacing: Callable[[Path], None] | None = None
+) -> list[Path]:
     """Write a run's files into `folder`, made where it is not there; return their paths.
+
+    What has one of their names there is replaced, so that an export can be made again; `replacing` is told of a file
+    before it is lost, and not of one that holds the same already.
 
     A run's own pickle is written where it was archived alone; that of a sweep's run, or of one saved without, is made
     from its tables. A portfolio that cannot be rebuilt is left out.
@@ -40,13 +46,15 @@ def export_run(stores: Stores, located: Located, folder: Path) -> list[Path]:
         from runvault.engines.vectorbt.rebuild import rebuild
 
         files[PICKLE] = dump_pickle(rebuild(portfolio_tables(stores, manifest)))
-    return [_write(folder, name, content) for name, content in sorted(files.items())]
+    return [_write(folder, name, content, replacing) for name, content in sorted(files.items())]
 
 
-def _write(folder: Path, name: str, content: bytes) -> Path:
+def _write(folder: Path, name: str, content: bytes, replacing: Callable[[Path], None] | None) -> Path:
     path = folder / Path(name).name
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if replacing is not None and path.exists() and path.read_bytes() != content:
+            replacing(path)
         path.write_bytes(content)
     except OSError as error:
         problem = f"cannot write {str(path)!r}: {error.strerror or error}"

@@ -22,8 +22,11 @@ from runvault.cli.common import (
 @click.argument("folder", type=Place(file_okay=False))
 @click.pass_obj
 def export(context: Context, /, run: str, folder: str) -> None:
-    """Write the files of a run into FOLDER, with the engine's pickle made from its tables where it has none"""
-    for path in context.open().export(run, folder):
+    """Write the files of a run into FOLDER, with the engine's pickle made from its tables where it has none
+
+    Files of these names are replaced, and named where they held something else.
+    """
+    for path in context.open().export(run, folder, replacing=lambda path: notice(f"replaced: {path}")):
         click.echo(str(path))
 
 

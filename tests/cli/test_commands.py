@@ -323,6 +323,15 @@ def test_export_writes_the_files_of_a_run(program, runs: list[rv.Run], tmp_path:
     assert names >= {"manifest.json", "stats.parquet", "equity.parquet", "orders.parquet", "portfolio.pkl"}
 
 
+def test_an_export_names_the_files_that_it_replaces(program, runs: list[rv.Run], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert program("export", runs[0].id, str(out)).err == ""
+    assert "equity.parquet" not in program("export", runs[0].id, str(out)).err
+    done = program("export", runs[1].id, str(out))
+    assert f"replaced: {out / 'equity.parquet'}\n" in done.err
+    assert json.loads((out / "manifest.json").read_text())["id"] == runs[1].id
+
+
 def test_verify_repair_heals_from_the_dvc_remote_and_says_so_by_its_status(
     program, runs: list[rv.Run], repo: Path, tmp_path: Path
 ) -> None:
