@@ -33,6 +33,14 @@ def test_no_repository(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     check(program("list"), 10, "no Git repository", "hint: ")
 
 
+def test_a_password_in_an_address_is_not_told(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = program("clone", "http://ada:sesame@127.0.0.1:9/repository", "there")
+    check(done, 3, "cannot clone 'http://127.0.0.1:9/repository'", "hint: ")
+    assert "sesame" not in done.err
+    assert not (tmp_path / "there").exists()
+
+
 def test_no_archive(program) -> None:
     check(program("list"), 10, "no archive branch 'runvault'", "hint: run 'runvault init'")
 

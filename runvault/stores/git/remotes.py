@@ -107,6 +107,9 @@ class GitRemote:
         raise _failure(f"cannot push to {self.name!a}", said, *refused, hint=_reachable(self.name))
 
 
+_WHO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s'\"]*@")
+
+
 def fetch_checked(repository: Repository, source: str, *refspecs: str) -> bool:
     """Fetch refs from a remote or a bundle, every object checked; False where the first of them is not there."""
     quiet = ["--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--refmap=", "--no-prune"]
@@ -169,7 +172,11 @@ def _reachable(source: str) -> str:
 
 
 def _failure(doing: str, said: str, *refused: str, hint: str | None = None) -> RunvaultError:
-    """Return the error for git's words; content that git finds malformed is named as such."""
+    """Return the error for git's words; content that git finds malformed is named as such.
+
+    Addresses are told without who logs in there: messages end in logs.
+    """
+    doing, said = (_WHO.sub(r"\1", text) for text in (doing, said))
     lines = [line.strip("\0 ") for line in said.splitlines() if line.strip("\0 ")]
     words = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ERROR:"))] or lines
     told = "; ".join([*refused, *words][:3]) or "git gave no reason"
