@@ -3,13 +3,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pygit2
 import pytest
 from machine import git
 from support import ADA, NOON, archive_in, edit_of, run_files, run_path, saves
 
 from runvault.errors import RunvaultError, VaultNotFoundError
 from runvault.stores.git.edits import Edit
-from runvault.stores.git.objects import Tip
+from runvault.stores.git.objects import Tip, open_repository
 from runvault.stores.git.reading import Reader
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.writing import Writer
@@ -153,3 +154,17 @@ def test_user_hooks_are_not_run(repo: Path) -> None:
     writer = Writer(archive_in(repo))
     writer.update(saves("a"))
     assert not marker.exists()
+
+
+def test_the_tree_of_a_large_archive_is_read_once(repo: Path) -> None:
+    handle = open_repository(repo / ".git")
+    blob = handle.create_blob(b"a run")
+    builder = handle.TreeBuilder()
+    for number in range(1000):
+        builder.insert(f"{number:064d}-0", blob, pygit2.enums.FileMode.BLOB)
+    tree = builder.write()
+    size = len(handle.odb.read(tree)[1])
+
+    before = pygit2.settings.cached_memory[0]
+    assert len(open_repository(repo / ".git")[tree]) == 1000
+    assert pygit2.settings.cached_memory[0] - before >= size > 80_000
