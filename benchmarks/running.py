@@ -26,7 +26,7 @@ from runvault.execution import children
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.worktrees import temporary_worktree
 
-FILES, COMMITS = 10_000, 256
+FILES, COMMITS, CALLS = 10_000, 256, 30
 MEMORY = Path("/dev/shm")  # noqa: S108 - Linux; a folder of our own is made in it
 PLAIN = """
 import sys
@@ -69,7 +69,7 @@ def recorded(bench: Bench) -> Figure:
     call = runvault.record(vault=runvault.open(path))(strategy.dual_sma)
     call(prices, 10, next(slows))
     costs, plains = [], []
-    for slow in itertools.islice(slows, max(bench.repeat, 9)):
+    for slow in itertools.islice(slows, max(bench.repeat, CALLS)):
         plain = seconds_of(lambda slow=slow: own_work(strategy.dual_sma(prices, 10, slow)))
         costs.append(seconds_of(lambda slow=slow: call(prices, 10, slow)) - plain)
         plains.append(plain)
