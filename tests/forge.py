@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
 from runvault.model.canonical import config_hash
-from runvault.model.manifest import dump_json
 from runvault.model.metrics import METRICS
+from runvault.model.records import dump_json
 from runvault.model.times import format_instant
 
 Json: TypeAlias = Any

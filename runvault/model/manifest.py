@@ -9,27 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from runvault.errors import ConfigError, FormatError, IntegrityError
-from runvault.model.annotations import Annotations, Note, Replay, Tag, merge
 from runvault.model.canonical import hash_of_parsed, normalise, plain_bytes
 from runvault.model.ids import MAX_SEED, RunId
 from runvault.model.records import MANIFEST, MAX_RECORD_BYTES, check_json, dump_json, parse_json
 from runvault.model.run_json import FORMAT, check_format
 from runvault.model.validation import Instant, first_problem
-
-__all__ = [
-    "FORMAT",
-    "UPGRADES",
-    "Annotations",
-    "Envelope",
-    "Manifest",
-    "Note",
-    "Replay",
-    "Tag",
-    "check_address",
-    "dump_json",
-    "manifest_schema",
-    "merge",
-]
 
 Json: TypeAlias = Any
 

@@ -26,7 +26,7 @@ from team import name_storage
 import runvault as rv
 from runvault.api.sharing import clone
 from runvault.model.ids import RunId
-from runvault.model.manifest import dump_json
+from runvault.model.records import dump_json
 from runvault.stores.git.journal import Journal, Move, lock_of
 from runvault.stores.git.lock import write_lock
 

@@ -19,7 +19,7 @@ from machine import git
 from results import make_result
 
 import runvault as rv
-from runvault.model.manifest import dump_json
+from runvault.model.records import dump_json
 from runvault.stores.dvc import pointer_bytes
 
 # What a hostile pickle can be made of. Each would leave a file if anything ever loaded it.

@@ -14,7 +14,7 @@ from machine import git
 
 import runvault as rv
 from runvault.model.canonical import config_hash
-from runvault.model.manifest import dump_json
+from runvault.model.records import dump_json
 
 
 @pytest.fixture

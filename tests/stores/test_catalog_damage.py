@@ -12,8 +12,8 @@ import pytest
 from forge import ForgedRun, forge_run
 from memory import MemoryArchive
 
-from runvault.model.manifest import dump_json
 from runvault.model.query import Selection
+from runvault.model.records import dump_json
 from runvault.stores.catalog import Catalog
 
 REF = "refs/heads/runvault"

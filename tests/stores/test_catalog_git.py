@@ -11,8 +11,8 @@ from catalogs import REF, whole
 from forge import forge_archive, forge_run, import_commits
 from machine import git
 
-from runvault.model.manifest import dump_json
 from runvault.model.query import Selection
+from runvault.model.records import dump_json
 from runvault.stores.catalog import Catalog
 from runvault.stores.git.reading import Reader
 from runvault.stores.git.repository import Repository

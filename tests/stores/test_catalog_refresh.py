@@ -16,8 +16,9 @@ from catalogs import REF, whole
 from forge import ForgedRun, forge_run
 from memory import MemoryArchive
 
-from runvault.model.manifest import Annotations, dump_json
+from runvault.model.annotations import Annotations
 from runvault.model.query import Selection
+from runvault.model.records import dump_json
 from runvault.model.run_json import run_members
 from runvault.stores.catalog import Catalog
 from runvault.stores.catalog.catalog import MANY

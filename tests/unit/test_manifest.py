@@ -8,7 +8,8 @@ import runvault.model
 from runvault.errors import FormatError, IntegrityError, SchemaTooNewError
 from runvault.model.canonical import config_hash, make_config
 from runvault.model.ids import RunId
-from runvault.model.manifest import Manifest, check_address, dump_json, manifest_schema
+from runvault.model.manifest import Manifest, check_address, manifest_schema
+from runvault.model.records import dump_json
 from runvault.model.run_json import run_members
 
 CONFIG = make_config(

@@ -154,7 +154,7 @@ def _read_annotations(data: bytes) -> dict[str, Json]:
     members = parse_own_form(data, max_text_bytes=MAX_NOTE_BYTES)
     if members is not None:
         return members
-    from runvault.model.manifest import Annotations  # not for every listing: it imports pydantic
+    from runvault.model.annotations import Annotations  # not for every listing: it imports pydantic
 
     Annotations.from_bytes(data)
     read = orjson.loads(data)
