@@ -11,7 +11,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -155,8 +155,10 @@ class _Server:
 
     def _answer(self, member: str, timeout_s: float | None) -> int:
         pipe = cast(IO[bytes], self._process.stdout)
-        if not select.select([pipe], [], [], timeout_s)[0]:
-            raise _too_slow(timeout_s)
+        with selectors.DefaultSelector() as waiting:  # whatever the pipe's number is
+            waiting.register(pipe, selectors.EVENT_READ)
+            if not waiting.select(timeout_s):
+                raise _too_slow(timeout_s)
         line = pipe.readline()
         if not line:
             raise self._ended()

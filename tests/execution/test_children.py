@@ -148,6 +148,22 @@ def test_what_libraries_read_at_their_start_has_a_server_of_its_own(
 
 
 @linux
+def test_a_process_with_many_open_files_replays(backtest: Backtest, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 4096), limits[1]))
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        monkeypatch.setenv("NUMBA_NUM_THREADS", "1")  # a server that is started now
+        assert backtest.replay()["parent"] != os.getpid()
+    finally:
+        for each in many:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@linux
 def test_code_with_settings_of_numba_has_a_process_that_starts_there(backtest: Backtest) -> None:
     (backtest.repo / ".numba_config.yaml").write_text("num_threads: 1\n")
     git(backtest.repo, "add", ".")
