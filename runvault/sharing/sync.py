@@ -6,7 +6,7 @@ In this order, so that an interruption leaves both ends whole: objects first, th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -232,26 +232,31 @@ def _fetch_objects(
     That is found by the commit up to which all was fetched once, so that a pull with nothing new looks at nothing. What
     the tip does not have, a run that was removed or refused, points to nothing that is wanted.
     """
-    from runvault.stores.git.objects import Tip, open_repository
-
     refused = {each.run for each in synced.joined.refused}
     remote = stores.object_remote()
     whole = remote is not None and choice == Choice()
     memory = _Memory(stores, remote, "fetched")
     old, new = (memory.commit, stores.require_tip()) if whole else (before, theirs)
-    brought = pointers_brought(stores, old, new) if old != new else ()
     pointers = (
         (path, wanted)
-        for path, wanted in brought
+        for path, wanted in _still_there(stores, old, new)
         if path not in refused and path.split("/")[2] not in refused and not stores.objects.has(wanted.md5)
     )
-    tip = Tip(open_repository(stores.repository.common_dir), stores.require_tip())
-    pointers = (each for each in pointers if tip.exists(_owner_of(each[0])))
     going, synced.withheld = _chosen(pointers, choice if remote else NOTHING)
     if remote is not None and going:
         synced.moved.add(fetch(remote, stores.objects, [wanted for _, wanted in going], tell))
     if whole and not synced.moved.passing:
         memory.note(new)
+
+
+def _still_there(stores: Stores, old: str | None, new: str) -> Iterator[Pointed]:
+    """Yield the pointers that the commits in ``old..new`` brought to what our tip has."""
+    if old == new:
+        return
+    from runvault.stores.git.objects import Tip, open_repository
+
+    tip = Tip(open_repository(stores.repository.common_dir), stores.require_tip())
+    yield from (each for each in pointers_brought(stores, old, new) if tip.exists(_owner_of(each[0])))
 
 
 def _owner_of(path: str) -> str:
