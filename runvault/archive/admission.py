@@ -27,14 +27,11 @@ class Sound:
     ----------
     manifest : Manifest or None
         None where a newer runvault wrote it.
-    annotations : Annotations
-        What was said of the run.
     unread : str or None
         Why the manifest was not read, where it was not.
     """
 
     manifest: Manifest | None
-    annotations: Annotations
     unread: str | None = None
 
 
@@ -69,7 +66,8 @@ def check_run_folder(run: RunId, files: Mapping[str, bytes]) -> Sound:
         artifacts = manifest.artifacts
     except SchemaTooNewError as error:
         artifacts, unread = _envelope(run, content, error).artifacts, error.message
-    annotations = Annotations.from_bytes(files[ANNOTATIONS], ANNOTATIONS) if ANNOTATIONS in files else Annotations()
+    if ANNOTATIONS in files:
+        Annotations.from_bytes(files[ANNOTATIONS], ANNOTATIONS)
     for name, entry in artifacts.items():
         check_pointer(files, name, entry)
     for name in unknown_files(files, artifacts):
@@ -77,7 +75,7 @@ def check_run_folder(run: RunId, files: Mapping[str, bytes]) -> Sound:
     statistics = _required(files, STATS)
     if manifest is not None:  # how another format writes them is not known here; nobody reads them without it
         _check_stats(statistics)
-    return Sound(manifest, annotations, unread)
+    return Sound(manifest, unread)
 
 
 def _envelope(run: RunId, content: bytes, error: SchemaTooNewError) -> Envelope:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runvault.archive.admission import MAX_FILES, Sound, check_input, check_run_folder, max_bytes, one_line_of
+from runvault.archive.admission import MAX_FILES, check_input, check_run_folder, max_bytes, one_line_of
 from runvault.errors import FormatError, RunvaultError
 from runvault.model.ids import RunId
 from runvault.model.records import ANNOTATIONS
@@ -22,17 +22,27 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Version:
-    """A run's folder as one commit has it, found sound."""
+    """A run's folder as one commit has it, found sound. Of its manifest only what a merge asks for: there may be many.
+
+    Attributes
+    ----------
+    annotations : bytes or None
+        The file.
+    created_at, digest : str or None
+        The manifest's, and its results' digest; None where a newer runvault wrote it, which `unread` then says.
+    """
 
     entry: Entry
     files: dict[str, Entry]
-    sound: Sound
     annotations: bytes | None
+    created_at: str | None
+    digest: str | None
+    unread: str | None
 
     @property
     def newer(self) -> bool:
         """Whether a newer runvault wrote the manifest, so that it is not read here."""
-        return self.sound.manifest is None
+        return self.digest is None
 
 
 def read_version(sides: Sides, run: RunId, entry: Entry) -> Version:
@@ -49,7 +59,9 @@ def read_version(sides: Sides, run: RunId, entry: Entry) -> Version:
     if len(files) > MAX_FILES:
         raise FormatError(f"{len(files)} files are too many for a run")
     contents = {name: _read_file(sides, name, file) for name, file in files.items()}
-    return Version(entry, files, check_run_folder(run, contents), contents.get(ANNOTATIONS))
+    sound = check_run_folder(run, contents)
+    created_at, digest = (sound.manifest.created_at, sound.manifest.results_digest) if sound.manifest else (None, None)
+    return Version(entry, files, contents.get(ANNOTATIONS), created_at, digest, sound.unread)
 
 
 def _read_file(sides: Sides, name: str, entry: Entry) -> bytes:

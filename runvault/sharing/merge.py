@@ -151,11 +151,19 @@ class _Joining:
                 self._decide_file(difference)
             else:
                 pair = self._read(difference)
-                if pair is not None and pair.both:
-                    self._place(pair, [each for each in (pair.ours, pair.theirs) if each is not None])
+                if pair is not None and (pair.both or self.forward):
+                    self._decide(pair)
                 elif pair is not None:
                     one_sided.append(pair)
         self._decide_one_sided(one_sided)
+
+    def _decide(self, pair: _Pair) -> None:
+        """Decide over a run that both sides have, or that only changed on one side since they were one."""
+        versions = [each for each in (pair.ours, pair.theirs) if each is not None]
+        if versions:
+            self._place(pair, versions)
+        else:
+            self._remove(pair)
 
     # Runs
 
@@ -181,20 +189,13 @@ class _Joining:
                     return None  # damaged here, and the other side knows nothing of it: it stays
         if ours is not None and theirs is not None and ours.newer != theirs.newer:
             if theirs.newer:
-                self._refuse(str(run), theirs.sound.unread or "")
+                self._refuse(str(run), theirs.unread or "")
                 return None
             ours = None  # theirs can be read
         return _Pair(run, difference, ours, theirs)
 
     def _decide_one_sided(self, pairs: list[_Pair]) -> None:
         """Decide over runs that one side has and the other has not: never had, or removed."""
-        if self.forward:
-            for pair in pairs:
-                if pair.theirs is not None:
-                    self._place(pair, [pair.theirs])
-                else:
-                    self._remove(pair)
-            return
         for present, absent in ((self.sides.ours, self.sides.theirs), (self.sides.theirs, self.sides.ours)):
             here = [pair for pair in pairs if (pair.theirs is None) == (present == self.sides.ours)]
             removals = _by_run(self.sides.removals(absent, unlike=present)) if here else {}
@@ -247,7 +248,7 @@ class _Joining:
             if annotations is not None and (ours is None or annotations != ours.annotations):
                 self._put(f"{path}/{ANNOTATIONS}", annotations)
         if chosen is theirs and chosen.newer:
-            self.done.unread.append(Refusal(str(pair.run), chosen.sound.unread or ""))
+            self.done.unread.append(Refusal(str(pair.run), chosen.unread or ""))
         self._count(pair, chosen)
 
     def _manifest_of(self, pair: _Pair, versions: list[Version]) -> Version:
@@ -353,15 +354,11 @@ def _manifest_id(files: dict[str, Entry]) -> str | None:
 
 
 def _digest(version: Version) -> str | None:
-    manifest = version.sound.manifest
-    return _manifest_id(version.files) if manifest is None else manifest.results_digest
+    return version.digest or _manifest_id(version.files)
 
 
 def _rank(version: Version) -> tuple[bool, str, str, str]:
-    manifest, name = version.sound.manifest, version.files[MANIFEST].object_id
-    if manifest is None:
-        return False, "", "", name
-    return True, manifest.created_at, manifest.results_digest, name
+    return not version.newer, version.created_at or "", version.digest or "", version.files[MANIFEST].object_id
 
 
 def _is_greater(theirs: Entry, ours: Entry | None) -> bool:

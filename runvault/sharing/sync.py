@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeAlias
 
 from runvault.archive.request import Provenance
@@ -237,10 +238,11 @@ def _fetch_objects(
     whole = remote is not None and choice == Choice()
     memory = _Memory(stores, remote, "fetched")
     old, new = (memory.commit, stores.require_tip()) if whole else (before, theirs)
+    is_here = cache(stores.objects.has)  # runs share objects
     pointers = (
         (path, wanted)
         for path, wanted in _still_there(stores, old, new)
-        if path not in refused and path.split("/")[2] not in refused and not stores.objects.has(wanted.md5)
+        if path not in refused and path.split("/")[2] not in refused and not is_here(wanted.md5)
     )
     going, synced.withheld = _chosen(pointers, choice if remote else NOTHING)
     if remote is not None and going:
@@ -255,8 +257,8 @@ def _still_there(stores: Stores, old: str | None, new: str) -> Iterator[Pointed]
         return
     from runvault.stores.git.objects import Tip, open_repository
 
-    tip = Tip(open_repository(stores.repository.common_dir), stores.require_tip())
-    yield from (each for each in pointers_brought(stores, old, new) if tip.exists(_owner_of(each[0])))
+    exists = cache(Tip(open_repository(stores.repository.common_dir), stores.require_tip()).exists)
+    yield from (each for each in pointers_brought(stores, old, new) if exists(_owner_of(each[0])))
 
 
 def _owner_of(path: str) -> str:

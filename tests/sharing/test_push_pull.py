@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import weakref
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,11 @@ from team import Team, place, save, tree_of
 
 import runvault as rv
 from runvault.api.sharing import clone
+from runvault.archive.admission import Sound, check_run_folder
 from runvault.errors import ConfigError, RunvaultError
+from runvault.model.ids import RunId
+from runvault.model.manifest import Manifest
+from runvault.sharing import incoming
 
 
 def objects_in(storage: Path) -> set[str]:
@@ -97,6 +103,26 @@ def test_artifacts_that_stayed_behind_are_fetched_when_first_needed(
     assert "fetched 1 object(s)" in capsys.readouterr().err
     assert grace.get(run.id).equity().equals(run.equity())
     assert capsys.readouterr().err == ""
+
+
+def test_a_pull_holds_one_manifest_at_a_time(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many runs come: those of 100,000 do not fit, and Python would look for garbage among them again."""
+    for fast in range(5):
+        save(team.ada, fast=fast)
+    team.ada.push()
+    read: list[weakref.ref[Manifest]] = []
+    held: list[int] = []
+
+    def watched(run: RunId, files: Mapping[str, bytes]) -> Sound:
+        held.append(sum(each() is not None for each in read))
+        sound = check_run_folder(run, files)
+        assert sound.manifest is not None
+        read.append(weakref.ref(sound.manifest))
+        return sound
+
+    monkeypatch.setattr(incoming, "check_run_folder", watched)
+    assert team.join("Grace").count() == 5
+    assert (len(held), max(held)) == (5, 0)
 
 
 def test_a_plain_pull_fetches_what_earlier_ones_left_behind(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ _on_disk: dict[Path, Stamp] = {}  # objects that this process has synced, names 
 
 def object_path(root: Path, md5: str) -> Path:
     """Return where DVC keeps an object below ``files/md5``."""
-    return root / md5[:2] / md5[2:]
+    return root.joinpath(md5[:2], md5[2:])
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import pygit2
 from pygit2.enums import FileMode, ObjectType
@@ -25,8 +25,7 @@ _SMALL_BYTES, _SMALL = 4096, 1024
 _PLAIN = ("-c", "log.showSignature=false", "-c", "log.follow=false")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file or folder in a tree."""
 
     object_id: str
