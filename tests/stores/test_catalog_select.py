@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from forge import ForgedRun, forge_run
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from memory import MemoryArchive
 
@@ -224,6 +224,9 @@ conditions = st.recursive(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=conditions)
+@example(text="symbol != sharpe_ratio")
+@example(text="params.odd != symbol")
+@example(text="symbol == params.odd")
 def test_every_condition_selects_what_python_selects(catalog: Catalog, runs: list[dict[str, Any]], text: str) -> None:
     expected = [run["id"] for run in runs if holds(parse_condition(text), run)]
     assert ids(catalog, where=text) == expected

@@ -144,7 +144,11 @@ class Compiler:
             left, op, right = right, _MIRRORED[op], left
         if isinstance(left, Labels):
             other = self._sql(right)
-            return f"(typeof({other}) = 'text' AND {self._with_label(left, op, other)})"
+            compared = self._with_label(left, op, other)
+            if op == "!=":  # what is of another kind is different
+                some = self._labelled(left)
+                return f"({other} IS NOT NULL AND CASE typeof({other}) WHEN 'text' THEN {compared} ELSE {some} END)"
+            return f"(typeof({other}) = 'text' AND {compared})"
         a, b = self._sql(left), self._sql(right)
         if op == "!=":
             return f"({a} <> {b})"
