@@ -12,7 +12,7 @@ SCRATCH = $(shell grep -s ' /dev/shm ' /proc/mounts | grep -v noexec | grep -q r
 
 help:
 	@echo "make demo    install into $(VENV), run the pipeline on real prices, show the archive"
-	@echo "make test    install into $(VENV), then ruff, mypy, import-linter and pytest"
+	@echo "make test    install into $(VENV), then ruff, mypy, import-linter, zizmor and pytest"
 	@echo "make lowest  the tests of the archive with the oldest packages that pyproject.toml admits (ten minutes)"
 	@echo "make faults  the fault tests with their full counts (an hour)"
 	@echo "make bench   measure, and write benchmarks/RESULTS.md (half an hour)"
@@ -36,6 +36,7 @@ lint: $(BIN)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet examples/github-*.yml
 
 pytest: $(BIN)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTEST_DEBUG_TEMPROOT="$(SCRATCH)" $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
