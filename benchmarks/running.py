@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -120,18 +121,23 @@ def worktrees(bench: Bench) -> Iterator[Figure]:
 
 
 def worktree(bench: Bench, path: Path, place: Path, where: str) -> Figure:
-    """Set up worktrees of a repository in a folder that is made and removed."""
+    """Set up worktrees of a repository in a folder that is made and removed.
+
+    None is removed before the last is there: ext4 passes over files deleted in the last minutes one by one where it
+    makes a new one, so that what is measured would be the deletion before it.
+    """
     commit, found = git(path, "rev-parse", "HEAD").strip(), Repository.find(path)
     ours, theirs = [], []
     place.mkdir(parents=True)
     usual, tempfile.tempdir = tempfile.tempdir, str(place)
     try:
+        with ExitStack() as stack:
+            for number in range(bench.repeat):
+                context = temporary_worktree(found, commit)
+                ours.append(seconds_of(lambda context=context: stack.enter_context(context)))
+                add = ["git", "worktree", "add", "--quiet", "--detach", str(place / str(number)), commit]
+                theirs.append(seconds_of(lambda add=add: subprocess.run(add, cwd=path, check=True)))
         for number in range(bench.repeat):
-            context = temporary_worktree(found, commit)
-            ours.append(seconds_of(context.__enter__))
-            context.__exit__(None, None, None)
-            add = ["git", "worktree", "add", "--quiet", "--detach", str(place / str(number)), commit]
-            theirs.append(seconds_of(lambda add=add: subprocess.run(add, cwd=path, check=True)))
             git(path, "worktree", "remove", "--force", str(place / str(number)))
     finally:
         tempfile.tempdir = usual

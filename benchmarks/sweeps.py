@@ -35,9 +35,27 @@ def measure(bench: Bench) -> Iterator[Figure]:
     one = ("one process", taken[1])
     yield Figure("the same on 2 processes", taken[2], plain=one, target=Target("1.7 times as fast", most_ratio=1 / 1.7))
     yield Figure(f"the same again: {runs} found archived", seconds_of(lambda: run(path, grid)))
-    path = repository(bench)
-    whole = seconds_of(lambda: run(path, grid, "dual_smas", vectorized=True))
-    yield Figure(f"vectorized sweep of {runs}", whole, plain=one, target=Target("10 times as fast", most_ratio=0.1))
+    yield from vectorized(bench, count, taken[1])
+
+
+def vectorized(bench: Bench, count: int, one_s: float) -> Iterator[Figure]:
+    """Sweep in arrays: as a whole, and what each further combination costs, beside one process that took `one_s`.
+
+    Starting a process, importing the engine and compiling what its statistics need is the same for any number of them.
+    """
+    few, many = count // 10, 5 * count
+    path, fewer, more = repository(bench), repository(bench), repository(bench)
+    whole = seconds_of(lambda: run(path, grid_of(count), "dual_smas", vectorized=True))
+    yield Figure(f"vectorized sweep of {count:,} combinations", whole, plain=("one process", one_s))
+    one_few = seconds_of(lambda: run(fewer, grid_of(few), workers=1))
+    of_many = seconds_of(lambda: run(more, grid_of(many), "dual_smas", vectorized=True))
+    each_s, one_each_s = (of_many - whole) / (many - count), (one_s - one_few) / (count - few)
+    yield Figure(
+        "each further combination of a vectorized sweep",
+        each_s,
+        plain=("one process", one_each_s),
+        target=Target("10 times the rate", most_ratio=0.1),
+    )
 
 
 def grid_of(count: int) -> dict[str, list[int]]:
