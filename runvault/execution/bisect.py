@@ -15,6 +15,7 @@ from runvault.execution.placing import is_at_hand
 from runvault.execution.recipe import Recipe
 from runvault.execution.replay import Ask, ReplayOutcome, ReplayRequest, replay
 from runvault.execution.verdicts import Known, Verdicts
+from runvault.model.run_json import code_commit
 from runvault.stores.git.bisecting import candidates, choose, is_before
 
 Json: TypeAlias = Any
@@ -178,7 +179,7 @@ def _range(stores: Stores, request: BisectRequest) -> tuple[str, str]:
 
 def _check_inputs(stores: Stores, manifest: Mapping[str, Json]) -> None:
     """Refuse to start where the data is not here: every commit would fail for it, and be remembered as failed."""
-    code = (manifest.get("code") or {}).get("commit")
+    code = code_commit(manifest)
     for each in Recipe.from_manifest(manifest).inputs.values():
         if not is_at_hand(stores, each, code):
             raise ReplayError(f"the input {each.path or each.name} is not here", hint="fetch it: runvault pull")

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from runvault.execution.programs import filled
 from runvault.execution.recipe import COMMAND, SERIES, Input, Recipe
+from runvault.model.run_json import code_commit
 
 Json: TypeAlias = Any
 
@@ -27,7 +28,7 @@ def replay_lines(manifest: Mapping[str, Json], branch: str) -> str:
         The run was saved without a recipe.
     """
     recipe = Recipe.from_manifest(manifest)
-    commit = (manifest.get("code") or {}).get("commit") or "HEAD"
+    commit = code_commit(manifest) or "HEAD"
     folder = f"run-{manifest['id'][:8]}"
     lines = [
         "# in a clone of the repository",

@@ -33,6 +33,7 @@ from runvault.model.changes import diff_metrics, environment_changes
 from runvault.model.closeness import RTOL
 from runvault.model.closeness import verdict as judge
 from runvault.model.ids import RunId
+from runvault.model.run_json import code_commit
 from runvault.model.times import format_instant
 from runvault.model.trades import match_trades
 from runvault.stores.git.code import code_present, describe_code
@@ -122,13 +123,13 @@ def code_of(stores: Stores, manifest: Mapping[str, Json], at: str | None) -> str
     short = f"run {str(manifest['id'])[:8]}"
     if at is not None:
         return stores.reader.require_commit(at)
-    recorded = (manifest.get("code") or {}).get("commit")
+    recorded = code_commit(manifest)
     if not recorded:
         raise ReplayError(f"the code of {short} was not recorded", hint="name a commit with --at")
     if not code_present(stores.repository, recorded):
         hint = f"fetch it: git fetch origin refs/runvault/code/{recorded}:refs/runvault/code/{recorded}"
         raise ReplayError(f"the code of {short}, commit {recorded[:12]}, is not here", hint=hint)
-    return str(recorded)
+    return recorded
 
 
 def _require_trust(stores: Stores, commit: str, trusted: bool, ask: Ask) -> None:
@@ -166,7 +167,7 @@ class _Replay:
         self.commit = commit
         self.request = request
         self.provide = provide
-        self.code = (manifest.get("code") or {}).get("commit")
+        self.code = code_commit(manifest)
         self.job = apply(request.overrides, recipe, manifest)
         # Kept before it runs: whatever happens to a file meanwhile, this is what is archived.
         self.given = request.overrides.data

@@ -165,6 +165,11 @@ def _parsed_identity(manifest: Record) -> tuple[str, str, int]:
     return str(run), str(run.config_hash), run.seed
 
 
+def code_commit(manifest: Record) -> str | None:
+    """Return the commit that holds the code of a checked manifest, None where none was recorded."""
+    return (manifest.get("code") or {}).get("commit") or None
+
+
 def _code(code: Json) -> dict[str, Json]:
     if not isinstance(code, dict):
         return {"commit": None, "base": None, "dirty": None}

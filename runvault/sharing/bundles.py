@@ -21,6 +21,7 @@ from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.errors import FormatError, RunvaultError
 from runvault.model.ids import RunId
+from runvault.model.run_json import code_commit
 from runvault.sharing.merge import Joined, join
 from runvault.sharing.pointers import pointers_brought
 from runvault.stores.dvc.inputs import describe_file, read_listing
@@ -67,7 +68,7 @@ def bundle(stores: Stores, path: Path, runs: Sequence[RunId] | None, provenance:
     chosen = [RunId.parse(each) for each in stores.catalog().ids(stores.repository.ref, "")] if runs is None else runs
     manifests = dict(read_manifests(stores, chosen))
     commit = tip if runs is None else _chosen(stores, manifests, provenance)
-    code = sorted({str(each["code"]["commit"]) for each in manifests.values() if (each["code"] or {}).get("commit")})
+    code = sorted({used for each in manifests.values() if (used := code_commit(each))})
     names = _with_files(stores, [wanted.md5 for _, wanted in pointers_brought(stores, FIRST_COMMIT, commit)])
     present = [name for name in names if stores.objects.has(name)]
     temporary = path.with_name(f".{path.name}.tmp")

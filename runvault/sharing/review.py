@@ -20,6 +20,7 @@ from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
 from runvault.model.metrics import sort_order
 from runvault.model.records import ANNOTATIONS, MANIFEST
+from runvault.model.run_json import code_commit
 from runvault.sharing.cautions import Caution, Usual, cautions
 from runvault.sharing.span import Span
 from runvault.sharing.states import (
@@ -324,8 +325,8 @@ class _Reviewing:
 
     @cached_property
     def _commits_here(self) -> set[str]:
-        commits = {(manifest.get("code") or {}).get("commit") for manifest in self.manifests.values()}
-        return codes_present(self.stores.repository, sorted(commit for commit in commits if commit))
+        commits = map(code_commit, self.manifests.values())
+        return codes_present(self.stores.repository, sorted({commit for commit in commits if commit}))
 
     def _code(self, runs: Sequence[str]) -> list[dict[str, Json]]:
         """Return each state of code that the head's runs were made with, and how many of them."""
