@@ -74,19 +74,21 @@ def assert_replays(request: pytest.FixtureRequest) -> AssertReplays:
     """
 
     def check(run: Run | Saved | str, *, exact: bool = False, vault: Vault | None = None, **said: Any) -> Replayed:
-        __tracebackhide__ = True
-        from runvault.errors import ReplayError
+        __tracebackhide__ = True  # what a failure shows is the line of the test, then the verdict
+        from runvault.errors import RunvaultError
+        from runvault.views.replays import replay_text
 
         target = vault or _vault_of(run) or request.getfixturevalue("vault_here")
+        replayed, problem = None, ""
         try:
             replayed = target.replay(run if isinstance(run, str) else run.id, **said)
-        except ReplayError as error:
+        except RunvaultError as error:
             hint = f"\n  hint: {error.hint}" if error.hint else ""
-            pytest.fail(f"{run} cannot be replayed: {error.message}{hint}", pytrace=False)
+            problem = f"{run} cannot be replayed: {error.message}{hint}"
+        if replayed is None:  # outside of the handler, or pytest shows the frames of the error, too
+            pytest.fail(problem)
         if not replayed.ok or (exact and replayed.verdict != "exact"):
-            from runvault.views.replays import replay_text
-
-            pytest.fail(replay_text(replayed.to_dict()), pytrace=False)
+            pytest.fail(replay_text(replayed.to_dict()))
         return replayed
 
     return check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -40,14 +41,19 @@ def test_it_replays(vault, assert_replays):
     assert_replays(saved.run, exact=True)
 
 def test_it_drifts(vault, assert_replays):
-    assert_replays(vault.run("hold.py:hold", params={{"cash": 100.0, "moving": True}}))
+    saved = vault.run("hold.py:hold", params={{"cash": 100.0, "moving": True}})
+    assert_replays(saved)
 
 def test_it_has_no_recipe(vault, assert_replays):
     import vectorbt as vbt
     import sys
     sys.path.insert(0, str(vault.stores.repository.work_tree))
     from hold import hold
-    assert_replays(vault.save(hold(100.0), strategy="hold").run)
+    saved = vault.save(hold(100.0), strategy="hold")
+    assert_replays(saved.run)
+
+def test_it_is_not_there(vault, assert_replays):
+    assert_replays("beef0000", vault=vault)
 """
 
 
@@ -57,10 +63,19 @@ def test_a_replay_is_an_assertion(pytester: pytest.Pytester) -> None:
 
     done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider")
 
-    done.assert_outcomes(passed=1, failed=2)
+    done.assert_outcomes(passed=1, failed=3)
     done.stdout.re_match_lines_random(
-        [r"[0-9a-f]{8}-0: drift \(other numbers came out\)", r"total_return .*", r".*was saved without a recipe.*"]
+        [
+            r"E +Failed: [0-9a-f]{8}-0: drift \(other numbers came out\)",
+            r"E +total_return .*",
+            r"E +Failed: .*was saved without a recipe.*",
+            r"E +Failed: beef0000 cannot be replayed: no run starts with .*",
+            r"E +hint: .*",
+        ]
     )
+    shown = done.stdout.str().partition("FAILURES")[2]
+    assert shown.count(">       assert_replays(") == 3  # the line of each test that failed
+    assert not re.search(r"runvault/\w+/|pytest_plugin", shown)  # and none of ours
 
 
 HERE = """
