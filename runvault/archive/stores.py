@@ -131,8 +131,10 @@ class Stores:
         tip = self.repository.tip()
         if tip is None:
             self._refuse_damaged()
+            from runvault.stores.git.elsewhere import hint_of_archives
+
             where = f"no archive branch {self.repository.branch!r} in {str(self.repository.common_dir)!r}"
-            raise VaultNotFoundError(where, hint="run 'runvault init', or name another branch with --branch")
+            raise VaultNotFoundError(where, hint=hint_of_archives(self.repository, SWITCH))
         return tip
 
     def _refuse_damaged(self) -> None:

@@ -45,6 +45,28 @@ def test_no_archive(program) -> None:
     check(program("list"), 10, "no archive branch 'runvault'", "hint: run 'runvault init'")
 
 
+def test_an_archive_that_only_a_remote_has_is_to_be_pulled(program, repo: Path, vault: rv.Vault) -> None:
+    """As in a plain ``git clone``: an archive made anew would look empty."""
+    tip = git(repo, "rev-parse", "runvault").strip()
+    git(repo, "update-ref", "-d", "refs/heads/runvault")
+    git(repo, "remote", "add", "upstream", str(repo / "nowhere"))
+    check(program("list"), 10, "hint: run 'runvault pull' where a Git remote has it, 'runvault init' for a new one")
+
+    git(repo, "update-ref", "refs/remotes/upstream/runvault", tip)
+    check(program("list"), 10, "hint: run 'runvault pull upstream': the remote 'upstream' has it")
+    git(repo, "update-ref", "refs/remotes/upstream/team/alpha", tip)
+    done = program("--branch", "team/alpha", "list")
+    check(done, 10, "hint: run 'runvault --branch team/alpha pull upstream': the remote 'upstream' has it")
+    git(repo, "config", "runvault.remote", "upstream")
+    check(program("list"), 10, "hint: run 'runvault pull': the remote 'upstream' has it")
+
+
+def test_a_misspelt_branch_is_told_which_archives_there_are(program, repo: Path, vault: rv.Vault) -> None:
+    git(repo, "branch", "team/alpha", "runvault")
+    git(repo, "branch", "some-code")
+    check(program("--branch", "runvalt", "list"), 10, "hint: name one that is here with --branch: runvault, team/alpha")
+
+
 def test_unknown_reference(program, runs: list[rv.Run]) -> None:
     check(program("show", "3f9a3f9a3f9a"), 11, "3f9a3f9a3f9a", "hint: ")
 

@@ -173,7 +173,8 @@ def _ask(start: Path, *more: str) -> subprocess.CompletedProcess[bytes]:
 def _not_found(start: Path, done: subprocess.CompletedProcess[bytes]) -> RunvaultError:
     said = done.stderr.decode("utf-8", "replace")
     if "not a git repository" in said:
-        return VaultNotFoundError(f"no Git repository at {str(start)!r} or above", "run 'git init' first")
+        hint = "change into one, or name one with --repo; 'git init' makes one"
+        return VaultNotFoundError(f"no Git repository at {str(start)!r} or above", hint)
     if "dubious ownership" in said:
         hint = f"if you trust its owner, run 'git config --global --add safe.directory {start}'"
         return RunvaultError(f"the repository at {str(start)!r} belongs to somebody else", hint)
