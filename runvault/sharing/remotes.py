@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +11,10 @@ from runvault.archive.request import Provenance
 from runvault.archive.stores import DVC_CONFIG, Stores
 from runvault.errors import ConfigError
 from runvault.model.canonical import check_text
-from runvault.stores.dvc.remotes import SharedRemotes, shared_remotes
+from runvault.stores.dvc.remotes import SharedRemotes, configured_remotes, shared_remotes
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.remotes import remotes_of
-from runvault.stores.git.secrets import holds_credential
+from runvault.stores.git.secrets import holds_credential, secret_in_address
 
 if TYPE_CHECKING:
     from runvault.stores.git.objects import Tip
@@ -28,7 +27,7 @@ class NamedRemote:
     Parameters
     ----------
     name, url : str
-        As it is configured.
+        As it is configured, without the password or token that an address may hold: listings end in logs.
     kind : str
         ``git`` for the branch and the code, ``dvc`` for the objects.
     default : bool
@@ -42,18 +41,18 @@ class NamedRemote:
 
 
 def list_remotes(stores: Stores, git_default: str) -> list[NamedRemote]:
-    """Return the Git remotes of the repository, the DVC remote in use, and those that the archive names."""
+    """Return the Git remotes of the repository, and the DVC remotes that the checkout and the archive name.
+
+    None is opened: one that cannot be used is among them as well.
+    """
     config = stores.repository.config
-    found = [
-        NamedRemote(name, config[f"remote.{name}.url"], "git", name == git_default)
-        for name in remotes_of(stores.repository)
-    ]
-    used = stores.object_remote()
+    git = ((name, config[f"remote.{name}.url"]) for name in remotes_of(stores.repository))
     content = stores.reader.read_file(stores.require_tip(), DVC_CONFIG) or b""
-    urls = dict(shared_remotes(content).urls)
-    if used is not None:
-        urls[used.name] = used.url
-    return [*found, *(NamedRemote(n, url, "dvc", used is not None and n == used.name) for n, url in urls.items())]
+    dvc = configured_remotes(stores.objects.dvc_folder, content)
+    return [
+        *(NamedRemote(name, secret_in_address(url)[1], "git", name == git_default) for name, url in git),
+        *(NamedRemote(name, secret_in_address(url)[1], "dvc", name == dvc.default) for name, url in dvc.urls.items()),
+    ]
 
 
 def check_remote(name: str, url: str) -> None:
@@ -67,15 +66,12 @@ def check_remote(name: str, url: str) -> None:
 
 def _refuse_password(name: str, url: str) -> None:
     """Raise ConfigError where an address holds a password or a token, which all would get who have the archive."""
-    told = re.match(r"(?P<scheme>[^/]*://)(?P<who>[^/?#]*)@", url)
-    user, has_password, _ = told["who"].partition(":") if told else ("", "", "")
-    token = told is not None and _is_token(told["scheme"], user)
-    if told and (has_password or token):
-        what, option = ("token", "user TOKEN") if token else ("password", "password PASSWORD")
-        without = told["scheme"] + (f"{user}@" if user and not token else "") + url[told.end() :]
+    secret, without = secret_in_address(url)
+    if secret is not None:
+        option = "user TOKEN" if secret == "token" else "password PASSWORD"  # noqa: S105 - names the kind
         raise ConfigError(
-            f"the address of the remote {name!a} holds a {what}, and all who have the archive would read it",
-            f"name it as {without}; the {what} goes into your .dvc/config.local: 'dvc remote add --local {name} "
+            f"the address of the remote {name!a} holds a {secret}, and all who have the archive would read it",
+            f"name it as {without}; the {secret} goes into your .dvc/config.local: 'dvc remote add --local {name} "
             f"{without}', then 'dvc remote modify --local {name} {option}'",
         )
     if holds_credential(url.encode()):
@@ -83,15 +79,6 @@ def _refuse_password(name: str, url: str) -> None:
             f"the address of the remote {name!a} holds a token, and all who have the archive would read it",
             "name it without; the token goes into your .dvc/config.local",
         )
-
-
-def _is_token(scheme: str, user: str) -> bool:
-    """Tell whether the user's name in an address is a token: marked as one, or as long and mixed as people's are not.
-
-    The latter only where a server takes one for a name, which is by HTTP.
-    """
-    long = re.fullmatch(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}", user) is not None
-    return holds_credential(user.encode()) or (long and scheme.startswith(("http", "webdav")))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from runvault.stores.dvc.transfer import Moved, Tell, Wanted, fetch, send
 from runvault.stores.git.merging import Sides
 from runvault.stores.git.programs import DURABLE
 from runvault.stores.git.remotes import GitRemote, resolve
+from runvault.stores.git.secrets import secret_in_address
 
 Json: TypeAlias = Any
 
@@ -209,7 +210,7 @@ def _send_objects(
         if path.startswith("data/") and stores.objects.has(wanted.md5)
     }
     if inputs and announce is not None:
-        announce(inputs, remote.url)
+        announce(inputs, secret_in_address(remote.url)[1])
     synced.inputs.update(inputs)
     moved = send(remote, stores.objects, {wanted.md5 for _, wanted in lacking}, tell)
     # What is not here came from others, and is theirs to send.

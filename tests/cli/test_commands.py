@@ -63,6 +63,25 @@ def test_init_names_where_artifacts_go_once(program, repo: Path, tmp_path: Path)
     assert remote == {"name": "storage", "url": str(storage), "kind": "dvc", "default": True}
 
 
+def test_remotes_are_listed_that_cannot_be_used(program, repo: Path, vault: rv.Vault, tmp_path: Path) -> None:
+    """Without the passwords that their owners gave them: a listing ends in logs."""
+    git(repo, "remote", "add", "origin", "https://ada:sesame@host/x.git")
+    git(repo, "remote", "add", "upstream", "ssh://git@host/x.git")
+    vault.add_remote("Storage", "s3://bucket/x")
+    (repo / ".dvc/config").write_text("['remote \"share\"']\n    url = /srv/share\n", encoding="utf-8")
+    local = "[core]\n    remote = mine\n['remote \"mine\"']\n    url = webdavs://bob:hunter@host/x\n"
+    (repo / ".dvc/config.local").write_text(local, encoding="utf-8")
+
+    listed = [tuple(each.values()) for each in program("remote", "list", "--json").json["remotes"]]
+    assert listed == [
+        ("origin", "https://ada@host/x.git", "git", True),
+        ("upstream", "ssh://git@host/x.git", "git", False),
+        ("share", "/srv/share", "dvc", False),
+        ("mine", "webdavs://bob@host/x", "dvc", True),
+        ("Storage", "s3://bucket/x", "dvc", False),
+    ]
+
+
 @pytest.mark.parametrize(
     ("url", "without"),
     [

@@ -92,8 +92,27 @@ class ObjectRemote:
             raise RunvaultError(f"the DVC remote {self.name!a} cannot be used: {_line(error)}", hint) from error
 
 
-def default_remote(dvc_folder: Path | None, shared: bytes = b"") -> ObjectRemote | None:
-    """Return the default DVC remote of the user's configuration, else the archive's; None where neither names one.
+@dataclass(frozen=True)
+class Configured:
+    """DVC remotes by the user's configuration and the archive's; none of them has been opened.
+
+    Parameters
+    ----------
+    config : Config
+        As DVC takes it.
+    urls : dict of str to str
+        The address of each.
+    default : str or None
+        Which is used where none is named.
+    """
+
+    config: Json
+    urls: dict[str, str]
+    default: str | None
+
+
+def configured_remotes(dvc_folder: Path | None, shared: bytes = b"") -> Configured:
+    """Return the remotes of the user's configuration and of the archive, which outranks nothing of the former.
 
     Parameters
     ----------
@@ -106,7 +125,7 @@ def default_remote(dvc_folder: Path | None, shared: bytes = b"") -> ObjectRemote
     Raises
     ------
     ConfigError
-        A configuration cannot be read or used.
+        A configuration cannot be read.
     """
     from dvc.config import Config
     from dvc.exceptions import DvcException
@@ -118,10 +137,23 @@ def default_remote(dvc_folder: Path | None, shared: bytes = b"") -> ObjectRemote
     named = shared_remotes(shared)
     for name, url in named.urls.items():
         config["remote"].setdefault(name.lower(), {"url": url})
-    chosen = config["core"].get("remote") or named.default
-    if not chosen or chosen.lower() not in config["remote"]:
-        return None
-    return _open(config, str(chosen))
+    spelt = {name.lower(): name for name in named.urls}  # DVC itself knows small letters only
+    urls = {spelt.get(name, name): str(members["url"]) for name, members in config["remote"].items()}
+    chosen = str(config["core"].get("remote") or named.default or "").lower()
+    default = spelt.get(chosen, chosen)
+    return Configured(config, urls, default if default in urls else None)
+
+
+def default_remote(dvc_folder: Path | None, shared: bytes = b"") -> ObjectRemote | None:
+    """Return the default one of `configured_remotes`; None where there is none.
+
+    Raises
+    ------
+    ConfigError
+        A configuration cannot be read or used.
+    """
+    found = configured_remotes(dvc_folder, shared)
+    return None if found.default is None else _open(found.config, found.default)
 
 
 def _open(config: Json, name: str) -> ObjectRemote:

@@ -63,6 +63,36 @@ def holds_credential(content: bytes) -> bool:
     return any(_has(content, end, begin, rest) for begin, rest in _PATTERNS.items())
 
 
+def secret_in_address(url: str) -> tuple[str | None, str]:
+    """Return whether an address holds a ``password`` or a ``token``, and the address without.
+
+    Examples
+    --------
+    >>> secret_in_address("https://ada:sesame@host/x")
+    ('password', 'https://ada@host/x')
+    >>> secret_in_address("ssh://git@host/x")
+    (None, 'ssh://git@host/x')
+    """
+    told = re.match(r"(?P<scheme>[^/]*://)(?P<who>[^/?#]*)@", url)
+    if told is None:
+        return None, url
+    user, has_password, _ = told["who"].partition(":")
+    token = _is_token(told["scheme"], user)
+    if not has_password and not token:
+        return None, url
+    without = told["scheme"] + (f"{user}@" if user and not token else "") + url[told.end() :]
+    return ("token" if token else "password"), without
+
+
+def _is_token(scheme: str, user: str) -> bool:
+    """Tell whether the user's name in an address is a token: marked as one, or as long and mixed as people's are not.
+
+    The latter only where a server takes one for a name, which is by HTTP.
+    """
+    long = re.fullmatch(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{20,}", user) is not None
+    return holds_credential(user.encode()) or (long and scheme.startswith(("http", "webdav")))
+
+
 def _has(content: bytes, end: int, begin: bytes, rest: re.Pattern[bytes]) -> bool:
     at = content.find(begin, 0, end)
     while at >= 0:
