@@ -679,7 +679,7 @@ class Vault:
         VaultNotFoundError
             A side holds no archive.
         ConfigError
-            `span` has no dots, or a side is no commit of this clone.
+            `span` has no dots, a side is no commit of this clone, or no run of either has a metric of that name.
         """
         from runvault.api.reviewing import review
 

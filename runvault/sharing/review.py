@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import orjson
 
 from runvault.archive.artifacts import read_tables
-from runvault.errors import RunvaultError
+from runvault.errors import ConfigError, RunvaultError
 from runvault.model.annotations import Annotations, merge
 from runvault.model.changes import drift_between
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
-from runvault.model.metrics import sort_order
+from runvault.model.metrics import METRICS, sort_order
 from runvault.model.records import ANNOTATIONS, MANIFEST
 from runvault.model.run_json import code_commit
 from runvault.sharing.cautions import Caution, Usual, cautions
@@ -185,6 +185,7 @@ class _Reviewing:
         before, after = self._folders()
         here = {run: files for run, files in after.items() if files}
         self._read_head(here)
+        self._require_metric()
         new = [run for run in here if run in self.members and not self.base.folders.get(run)]
         changed = [run for run in here if run in self.members and self.base.folders.get(run)]
         removed = self._removed(run for run in after if not after[run] and before[run])
@@ -230,6 +231,23 @@ class _Reviewing:
                 problem = self._take(run, found, contents[folders[run][MANIFEST]])
             if problem is not None:
                 self.damaged.append(Damage(run, problem))
+
+    def _require_metric(self) -> None:
+        """Raise ConfigError where runvault does not know the metric and no run of either side has it, as `best` does.
+
+        One of the registry may be undefined, or missing, everywhere: a job on a forge asks for the same one each time.
+        """
+        either = (*self.base.runs.values(), *self.ranked.values())
+        if self.metric in METRICS or not either or any(each.metrics[self.metric] is not None for each in either):
+            return
+        bases = (run.members for _, run in read_runs(self.reader, self.base.folders) if isinstance(run, Projection))
+        known = dict.fromkeys(name for members in (*bases, *self.members.values()) for name in members["metrics"])
+        if self.metric not in known:
+            import difflib  # only when there is something to suggest
+
+            near = difflib.get_close_matches(self.metric, known, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "'runvault show RUN' lists those that a run has"
+            raise ConfigError(f"no run on either side has the metric {self.metric!a}", hint)
 
     def _take(self, run: str, found: Projection, content: bytes) -> str | None:
         try:

@@ -167,7 +167,7 @@ def without_catalog(vault: rv.Vault, repo: Path, span: str, metric: str) -> dict
     return document
 
 
-@pytest.mark.parametrize("metric", ["sharpe_ratio", "total_fees_paid", "house_ratio", "no_such_metric"])
+@pytest.mark.parametrize("metric", ["sharpe_ratio", "total_fees_paid", "house_ratio", "sortino_ratio"])
 def test_the_catalog_and_git_tell_the_same(repo: Path, metric: str) -> None:
     vault = rv.init(repo)
     forge_archive(repo, 60, runs_per_commit=7)

@@ -48,6 +48,16 @@ def vault(repo: Path) -> rv.Vault:
     return vault
 
 
+def test_a_misspelt_metric_is_no_leaderboard_without_places(vault: rv.Vault, repo: Path) -> None:
+    done = review(repo, "--metric", "sharp_ratio")
+    assert done.returncode == 13
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "error: no run on either side has the metric 'sharp_ratio'",
+        "hint: did you mean sharpe_ratio?",
+    ]
+
+
 def test_three_formats_tell_of_the_same_runs(vault: rv.Vault, repo: Path) -> None:
     run = vault.get("latest")
 
@@ -118,7 +128,9 @@ def test_a_metric_of_ones_choice(vault: rv.Vault) -> None:
     found = vault.review(metric="max_drawdown", n=1)
     assert [row["metrics"]["max_drawdown"] for row in found.after] == [-0.01]
     assert "By Max Drawdown" in found.markdown()
-    assert not vault.review(metric="no @such").after  # nothing has it, and nothing has a place
+    assert not vault.review(metric="sortino_ratio").after  # known, but nothing has it: nothing has a place
+    with pytest.raises(rv.ConfigError, match="no run on either side has the metric 'no @such'"):
+        vault.review(metric="no @such")
 
 
 def test_a_page_needs_no_network_and_has_charts(vault: rv.Vault) -> None:
