@@ -105,10 +105,8 @@ def matrix_of_series(stats: pd.Series, ends: Mapping[str, Any]) -> StatisticMatr
 
     `ends` are the first and last bar as they are, not as pandas made them fit between numbers.
     """
-    import pandas as pd
-
     values = {str(label): ends.get(str(label), value) for label, value in stats.items()}
-    measures = tuple(_measure(label, pd.Series([value]), ends.get(label)) for label, value in values.items())
+    measures = tuple(_measure_alone(label, value, ends.get(label)) for label, value in values.items())
     return StatisticMatrix(measures, columns=(None,), series=(encode_label(stats.name),))
 
 
@@ -215,6 +213,18 @@ def _repeated(end: Any, stats: pd.DataFrame) -> pd.Series:
     return pd.Series([end] * len(stats))
 
 
+def _measure_alone(label: str, value: Any, end: Any) -> Measure:
+    """Return what a column of this one value gives.
+
+    Of numbers and durations pandas is told what they are: to find it out takes it longer than all the rest.
+    """
+    import pandas as pd
+
+    if isinstance(value, float) and end is None:
+        return _numbers(label, np.array([value], dtype=np.float64))
+    return _measure(label, pd.Series(np.array([value.asm8]) if isinstance(value, pd.Timedelta) else [value]), end)
+
+
 def _measure(label: str, values: pd.Series, end: Any = None) -> Measure:
     registered = by_label(label)
     unit = registered.unit if registered else None
@@ -224,11 +234,17 @@ def _measure(label: str, values: pd.Series, end: Any = None) -> Measure:
     if kind == "M" and (measure := _timestamps(label, values)):
         return measure
     if kind in "iuf" and end is None:
-        metric = metric_of_label(label, 0 if kind in "iu" else 0.0, in_bars=unit == "duration")
-        return Measure(metric, label, metric.engine_unit, values=values.to_numpy(np.float64))
+        return _numbers(label, values.to_numpy(np.float64), whole=kind in "iu")
     texts = (encode_label(end),) * len(values) if end is not None else tuple(encode_label(value) for value in values)
     metric = metric_of_label(label, None)
     return Measure(metric, label, metric.engine_unit, texts=texts)
+
+
+def _numbers(label: str, values: Floats, *, whole: bool = False) -> Measure:
+    registered = by_label(label)
+    in_bars = registered is not None and registered.unit == "duration"
+    metric = metric_of_label(label, 0 if whole else 0.0, in_bars=in_bars)
+    return Measure(metric, label, metric.engine_unit, values=values)
 
 
 def _times(label: str, values: pd.Series, unit: str, tz: str | None = None) -> Measure:
