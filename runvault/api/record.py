@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
+from runvault.errors import ConfigError
 from runvault.execution.entries import WRAPPED, entry_of
+from runvault.execution.shapes import check_recordable, refuse_method
 
 if TYPE_CHECKING:
     from runvault.api.saved import Saved
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 Json: TypeAlias = Any
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 DISABLED = "RUNVAULT_DISABLED"
 
@@ -49,7 +52,8 @@ def record(
     (files are read by their extension), and an argument called ``seed`` is the seed. Called again with equal words,
     inputs and code, the function does not run: it is given back the archived portfolio, rebuilt. What else a function
     depends on is not seen: a global set at run time, the environment, a file that it opens itself. Make it an
-    argument, or say `force`.
+    argument, or say `force`. Static methods and partials are functions, too: the words of a partial are parameters. A
+    lambda, a closure and a function of a notebook are archived with a warning, as no replay finds them in a file.
 
     Parameters
     ----------
@@ -80,7 +84,8 @@ def record(
     Raises
     ------
     ConfigError
-        At a call: an argument has no canonical form, or looks like a credential.
+        Where it is written above a class, a method, or a function that takes arguments without a name: what an object
+        holds would be no parameter. At a call: an argument has no canonical form, or looks like a credential.
     Exception
         What the function raises, as it is.
     """
@@ -95,10 +100,19 @@ def record(
         "snapshot_all": snapshot_all,
     }
 
-    def decorate(wrapped: Callable[P, R]) -> Callable[P, R]:
+    def decorate(wrapped: Any) -> Any:
+        if isinstance(wrapped, staticmethod):
+            return staticmethod(decorate(wrapped.__func__))
+        if isinstance(wrapped, classmethod):
+            refuse_method(wrapped.__func__)
+        if not callable(wrapped):
+            hint = 'write it above a function, as it is or as @runvault.record(strategy="…")'
+            raise ConfigError(f"record is given a {type(wrapped).__name__}, no function", hint=hint)
         recorder = _Recorder(wrapped, data or {}, vault, said)
+        if save and not is_disabled():
+            check_recordable(recorder.function)
 
-        @functools.wraps(wrapped)
+        @functools.wraps(recorder.function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if not save or is_disabled():
                 return recorder.call_unrecorded(args, kwargs)  # type: ignore[no-any-return]
@@ -121,8 +135,10 @@ class _Recorder:
         vault: Vault | None,
         said: Mapping[str, Any],
     ) -> None:
-        self._function = function
-        self._signature = inspect.signature(function)
+        # A partial is its function, called with more: by that name a replay finds it, with all words as parameters.
+        self._given = function if isinstance(function, functools.partial) else functools.partial(function)
+        self.function = self._given.func
+        self._signature = inspect.signature(self.function)
         self._data = data
         self._vault = vault
         self._said = said
@@ -131,16 +147,17 @@ class _Recorder:
         from runvault.api.running import record_call
         from runvault.api.vault import open_vault
 
+        check_recordable(self.function)  # recording may have been off when it was decorated
         vault = self._vault or open_vault()
-        entry = entry_of(self._function, vault.stores.code.work_tree or Path.cwd())
-        with _own_errors():
-            return record_call(vault, self._function, entry, *self._sorted(args, kwargs), self._said)
+        entry = entry_of(self.function, vault.stores.code.work_tree or Path.cwd())
+        given = self._sorted(args, kwargs)
+        return _as_raised(lambda: record_call(vault, self.function, entry, *given, self._said))
 
     def call_unrecorded(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         from runvault.api.running import call_unrecorded
 
-        with _own_errors():
-            return call_unrecorded(self._function, *self._sorted(args, kwargs), self._said["settings"])
+        given = self._sorted(args, kwargs)
+        return _as_raised(lambda: call_unrecorded(self.function, *given, self._said["settings"]))
 
     def _default_seed(self) -> int:
         known = self._signature.parameters.get("seed")
@@ -152,7 +169,7 @@ class _Recorder:
         """Return a call's parameters, its input files and the frames among its arguments, by name; and its seed."""
         import pandas as pd
 
-        bound = self._signature.bind_partial(*args, **kwargs)
+        bound = self._signature.bind_partial(*self._given.args, *args, **{**self._given.keywords, **kwargs})
         given = dict(bound.arguments)
         for name, each in self._signature.parameters.items():
             if each.kind is each.VAR_KEYWORD:
@@ -165,18 +182,15 @@ class _Recorder:
         return params, files, frames, params.pop("seed", self._default_seed())
 
 
-@contextmanager
-def _own_errors() -> Iterator[None]:
+def _as_raised(call: Callable[[], T]) -> T:
     """Let what a function raised reach its caller as it is: programs catch errors of their own by their type."""
     from runvault.execution.calls import EntryError
 
     try:
-        yield
+        return call()
     except EntryError as error:
         raised = error.__cause__ or error
-    else:
-        return
-    raise raised
+    raise raised  # outside of the handler, or each would be told twice
 
 
 @contextmanager

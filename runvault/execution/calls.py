@@ -12,6 +12,7 @@ from runvault.engines import extract
 from runvault.engines.result import Result
 from runvault.errors import ConfigError, ReplayError, RunvaultError
 from runvault.execution.in_force import engine_settings, is_default, seeded
+from runvault.execution.shapes import check_callable, name_of, refuse_method
 
 Json: TypeAlias = Any
 
@@ -102,7 +103,7 @@ def bind(
         that returns no result when it is called: a coroutine, a generator.
     """
     signature = inspect.signature(function)
-    _check_callable(signature, function)
+    check_callable(function)
     takes = _names(function)
     free = any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values())
     _refuse_unknown(function, "parameter", params, takes, free)
@@ -116,6 +117,7 @@ def bind(
     }
     missing = [name for name in takes if name not in given and name not in defaults]
     if missing:
+        refuse_method(function)
         hint = f"give it with --param {missing[0]}=…, or --data {missing[0]}=PATH where it is an input"
         raise ConfigError(f"{name_of(function)} needs {', '.join(missing)}", hint=hint)
     return Call(function, {**params, **defaults}, settings, inputs, seed, seed_name)
@@ -131,11 +133,6 @@ def arguments_of(function: Callable[..., Any]) -> list[str]:
     return list(_names(function))
 
 
-def name_of(function: Callable[..., Any]) -> str:
-    """Return a function's name, for messages and as the strategy's name where none was said."""
-    return str(getattr(function, "__qualname__", None) or type(function).__name__)
-
-
 def as_result(returned: Any, name: str) -> Result:
     """Return what an entry gave as a `Result`; ReplayError where it gave nothing that can be archived."""
     if returned is None:
@@ -149,18 +146,6 @@ def as_result(returned: Any, name: str) -> Result:
 def _names(function: Callable[..., Any]) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [name for name, each in inspect.signature(function).parameters.items() if each.kind in kinds]
-
-
-_OTHER_FUNCTIONS = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-
-
-def _check_callable(signature: inspect.Signature, function: Callable[..., Any]) -> None:
-    if any(is_other(function) for is_other in _OTHER_FUNCTIONS):
-        hint = "name, or decorate, the function that returns the portfolio"
-        raise ConfigError(f"{name_of(function)} is a coroutine or a generator: a call of it returns no result", hint)
-    for name, each in signature.parameters.items():
-        if each.kind is each.POSITIONAL_ONLY or each.kind is each.VAR_POSITIONAL:
-            raise ConfigError(f"{name_of(function)}: argument {name!r} has no name to be called by")
 
 
 def _refuse_unknown(

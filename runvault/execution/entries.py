@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -102,22 +102,39 @@ def _real_folder(folder: Path) -> Path:
 
 
 def entry_of(function: Callable[..., Any], root: Path) -> str | None:
-    """Return the entry that names a function, None where none can: a notebook's, a closure, a lambda."""
+    """Return the entry that names a function, None where none can: a notebook's, a closure, a lambda.
+
+    Its file is that of the function as it was written, not of a decorator; and what has its name there is this one.
+    """
     function = getattr(function, WRAPPED, function)
-    name = function.__qualname__
-    code = getattr(function, "__code__", None)
-    if code is None or "<" in name:
+    name, path = getattr(function, "__qualname__", "<unnamed>"), _written_in(function)
+    if "<" in name or path is None or not path.is_file() or not path.is_relative_to(root.resolve()):
         return None
-    path = Path(code.co_filename)
-    if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
+    module: Any = sys.modules.get(function.__module__)
+    if module is not None and _attribute(module, name) != function:
         return None
-    return f"{path.resolve().relative_to(root.resolve()).as_posix()}:{name}"
+    return f"{path.relative_to(root.resolve()).as_posix()}:{name}"
 
 
 def is_defined_in(function: Callable[..., Any], root: Path) -> bool:
     """Return whether a function's own source lies in a folder; False for one without source, such as a builtin."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return code is not None and Path(code.co_filename).resolve().is_relative_to(root.resolve())
+    path = _written_in(function)
+    return path is not None and path.is_relative_to(root.resolve())
+
+
+def _written_in(function: Callable[..., Any]) -> Path | None:
+    """Return the file of the source behind decorators and partials; None where there is none, as of a builtin."""
+    while (inner := function.func if isinstance(function, partial) else inspect.unwrap(function)) is not function:
+        function = inner
+    code = getattr(function, "__code__", None)
+    return None if code is None else Path(code.co_filename).resolve()
+
+
+def _attribute(module: Any, name: str) -> Any:
+    """Return what a dotted name is in a module, undecorated; None where there is no such thing."""
+    for part in name.split("."):
+        module = getattr(module, part, None)
+    return getattr(module, WRAPPED, module)
 
 
 def _source_of(module: ModuleType | None) -> Path | None:
@@ -168,13 +185,11 @@ def _executed(path: Path, name: str) -> ModuleType:
 
 
 def _function(module: ModuleType, name: str, entry: str) -> Callable[..., Any]:
-    found: Any = module
-    for part in name.split("."):
-        found = getattr(found, part, None)
+    found = _attribute(module, name)
     if not callable(found):
         kind = "no" if found is None else f"a {type(found).__name__}, not a"
         raise ReplayError(f"{entry!r}: there is {kind} function {name!r} in {module.__name__}", _others(module, name))
-    function: Callable[..., Any] = getattr(found, WRAPPED, found)
+    function: Callable[..., Any] = found
     return function
 
 

@@ -16,7 +16,7 @@ FILE, FRAME, SERIES = "file", "frame", "series"
 FUNCTION = "function"
 COMMAND = "command"
 
-RECORD = "record one: 'runvault run FILE.py:function', or @runvault.record above the function"
+RECORD = "record one: 'runvault run FILE.py:function', or @runvault.record above a function that has its name in a file"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError, ReplayError, VaultNotFoundError
-from runvault.execution.calls import Call, Ran, bind, name_of
+from runvault.execution.calls import Call, Ran, bind
 from runvault.execution.code import (
     code_member,
     forget_snapshots,
@@ -33,6 +33,7 @@ from runvault.execution.known import find_known
 from runvault.execution.pipelines import current_stage
 from runvault.execution.recipe import FILE, FRAME, FUNCTION, SERIES, Input, Recipe
 from runvault.execution.series import WHOLE, Declared, Span, cut_inputs, read_input, series_in
+from runvault.execution.shapes import name_of
 from runvault.model.annotations import Annotations
 from runvault.model.canonical import normalise, refuse_credentials
 from runvault.model.ids import RunId
@@ -40,6 +41,8 @@ from runvault.stores.git.snapshots import Snapshot
 
 Json: TypeAlias = Any
 Provide: TypeAlias = Callable[[], Provenance]
+
+NO_REPLAY = "no recipe names it, and no replay can run it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +189,9 @@ def run_function(
             refuse_secret_code(taken, files, request.allow)
         imported = frozenset(sys.modules)
         ran = call.run()
-        if recipe is not None:
+        if recipe is None:
+            ran = ran.with_warnings([f"{name_of(function)} has no name in a file of the repository: {NO_REPLAY}"])
+        else:
             files = imported_files(root) if frozenset(sys.modules) != imported else recipe.files
             if files.keys() - recipe.files.keys():  # imported while it ran
                 taken = keep(files)

@@ -29,7 +29,7 @@ from runvault.archive.stores import Stores
 from runvault.archive.sweeping import save_sweep
 from runvault.engines.result import Result, Sweep
 from runvault.errors import ConfigError, ReplayError
-from runvault.execution.calls import Call, bind, name_of
+from runvault.execution.calls import Call, bind
 from runvault.execution.code import code_member, forget_snapshots, refuse_secret_code, snapshot, warnings_of
 from runvault.execution.entries import forget_modules, load_entry
 from runvault.execution.executors import Workers, cpus, open_workers
@@ -47,6 +47,7 @@ from runvault.execution.run import (
     work_tree_of,
 )
 from runvault.execution.series import cut_inputs, read_input, series_in
+from runvault.execution.shapes import name_of
 from runvault.execution.workers import Answer, Job, array_types, as_arrays
 from runvault.model.canonical import config_hash, normalise, refuse_credentials
 from runvault.model.ids import RunId

@@ -17,12 +17,13 @@ from typing import Any, TypeAlias
 from runvault.engines import extract_sweep
 from runvault.engines.result import Result, Sweep
 from runvault.errors import ConfigError, ReplayError, RunvaultError
-from runvault.execution.calls import Call, as_result, bind, name_of
+from runvault.execution.calls import Call, as_result, bind
 from runvault.execution.code import imported_files, same_files
 from runvault.execution.declared import as_declared
 from runvault.execution.entries import forget_modules, load_entry
 from runvault.execution.grids import Combination
 from runvault.execution.in_force import engine_settings, seeded
+from runvault.execution.shapes import name_of
 
 Json: TypeAlias = Any
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import operator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -161,6 +165,169 @@ def test_a_replay_gives_the_function_what_it_was_given(vault: rv.Vault, recorded
     changed = vault.replay(run, set={"params.kind": "SHORT"}).run
     assert changed is not None
     assert changed.params == {**run.params, "kind": "SHORT"}
+
+
+SHAPES = """
+import functools
+
+import pandas as pd
+import vectorbt as vbt
+
+import runvault as rv
+from decorating import kept
+
+
+def holding(prices, cash: int = 100):
+    return vbt.Portfolio.from_holding(prices, init_cash=cash, freq="1D")
+
+
+class Strategy:
+    cash = 100
+
+    @staticmethod
+    @rv.record
+    def inner(prices, cash: int = 101):
+        return holding(prices, cash)
+
+    @rv.record
+    @staticmethod
+    def outer(prices, cash: int = 102):
+        return holding(prices, cash)
+
+    @classmethod
+    def of_class(cls, prices):
+        return holding(prices, cls.cash)
+
+    def method(self, prices):
+        return holding(prices, self.cash)
+
+    __call__ = method
+
+
+class Rich(Strategy):
+    cash = 900
+
+
+@rv.record
+@kept
+def decorated(prices, cash: int = 103):
+    return holding(prices, cash)
+
+
+@rv.record
+@functools.cache
+def remembered(prices=None, cash: int = 104):
+    return holding(pd.Series([1.0, 2.0, 3.0], pd.date_range("2020", periods=3)), cash)
+
+
+partial = rv.record(functools.partial(holding, cash=105))
+of_class = rv.record(Strategy.of_class)
+of_rich = rv.record(Rich.of_class)
+short = rv.record(lambda prices, cash=106: holding(prices, cash))
+
+
+def by_place(prices, /):
+    return holding(prices)
+
+
+def many(prices, *cash):
+    return holding(prices)
+"""
+
+DECORATING = """
+import functools
+
+
+def kept(function):
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return call
+"""
+
+
+@pytest.fixture
+def shapes(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    (here / "strategy.py").write_text(SHAPES)
+    (here / "decorating.py").write_text(DECORATING)
+    monkeypatch.syspath_prepend(str(here))
+    importlib.invalidate_caches()
+    yield importlib.import_module("strategy")
+    sys.modules.pop("decorating")
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("Strategy.inner", "strategy.py:Strategy.inner"),
+        ("Strategy.outer", "strategy.py:Strategy.outer"),
+        ("of_class", "strategy.py:Strategy.of_class"),
+        ("decorated", "strategy.py:decorated"),
+        ("remembered", "strategy.py:remembered"),
+        ("partial", "strategy.py:holding"),
+    ],
+)
+def test_what_has_a_name_in_a_file_is_recorded_and_replays(
+    vault: rv.Vault, shapes: Any, here: Path, name: str, entry: str
+) -> None:
+    function = operator.attrgetter(name)(shapes)
+    function() if name == "remembered" else function(close_of(here))
+
+    run = function.saved.run
+    assert run.manifest["recipe"]["entry"] == entry
+    assert run.warnings == []
+    assert vault.replay(run).verdict == "exact"
+
+
+@pytest.mark.parametrize("name", ["short", "of_rich"])
+def test_what_no_file_names_is_archived_with_a_warning(vault: rv.Vault, shapes: Any, here: Path, name: str) -> None:
+    """A class method's name is that of the class that wrote it: there it would be called on another class."""
+    function = getattr(shapes, name)
+    function(close_of(here))
+
+    assert "no replay can run it" in function.saved.run.warnings[-1]
+    with pytest.raises(rv.ReplayError, match="without a recipe"):
+        vault.replay(function.saved.run)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda shapes: shapes.Strategy.method, "is a method"),
+        (lambda shapes: shapes.Strategy().method, "is a method"),
+        (lambda shapes: vars(shapes.Strategy)["of_class"], "is a method"),
+        (lambda shapes: shapes.Strategy(), "object of the class Strategy"),
+        (lambda shapes: shapes.Strategy, "is a class"),
+        (lambda shapes: shapes.by_place, "'prices' has no name"),
+        (lambda shapes: shapes.many, "'cash' has no name"),
+        (lambda _: "dual_sma", "a str, no function"),
+    ],
+)
+def test_what_a_call_cannot_be_archived_of_is_refused_where_it_is_decorated(
+    shapes: Any, make: Callable[[Any], Any], words: str
+) -> None:
+    with pytest.raises(rv.ConfigError, match=words) as caught:
+        rv.record(make(shapes))
+    assert caught.value.hint
+
+
+def test_switched_off_a_decorated_method_is_called_as_it_is(
+    shapes: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that was archived is imported by a replay, whatever stands beside the entry."""
+    monkeypatch.setenv("RUNVAULT_DISABLED", "1")
+    method = rv.record(shapes.Strategy.method)
+    assert method(shapes.Rich(), close_of(here)).init_cash == 900
+
+    monkeypatch.delenv("RUNVAULT_DISABLED")
+    with pytest.raises(rv.ConfigError, match="is a method"):
+        method(shapes.Rich(), close_of(here))
+
+
+def test_a_method_is_no_entry(vault: rv.Vault, shapes: Any) -> None:
+    with pytest.raises(rv.ConfigError, match=r"Strategy\.method is a method"):
+        vault.run("strategy.py:Strategy.method", data={"prices": "data/prices.csv"})
 
 
 def test_every_portfolio_built_inside_is_archived(vault: rv.Vault, here: Path) -> None:
