@@ -184,7 +184,8 @@ class _Replay:
             with self._ran() as (result, _):
                 return self._judged(result)
         except ReplayError as error:
-            return ReplayOutcome("failed", self.located.id, reason=[error.message])
+            hint = [f"hint: {error.hint}"] if error.hint else []
+            return ReplayOutcome("failed", self.located.id, reason=[error.message, *hint])
 
     @contextmanager
     def _ran(self) -> Iterator[tuple[Result, Mapping[str, Json]]]:

@@ -254,6 +254,27 @@ def test_a_recipe_of_others_cannot_name_a_function_that_is_not_in_the_code(
     assert "not defined in the recorded code" in replayed.reason[0]
 
 
+def test_a_partial_is_as_trusted_as_its_function(vault: rv.Vault, here: Path) -> None:
+    partials = """
+from functools import partial
+
+import vectorbt as vbt
+from strategy import cash
+
+own = partial(cash, init_cash=70.0)
+foreign = partial(vbt.Portfolio.from_random_signals, [1.0, 2.0, 3.0], n=1, seed=1, freq="1D")
+"""
+    (here / "partials.py").write_text(partials)
+    own = vault.run("partials.py:own", data=DATA).run
+    assert (own.strategy, own.params) == ("cash", {"init_cash": 70.0})
+    assert vault.replay(own).verdict == "exact"
+
+    foreign = vault.run("partials.py:foreign").run
+    failed = vault.replay(foreign)
+    assert (failed.verdict, "--trust-code" in failed.reason[-1]) == ("failed", True)
+    assert vault.replay(foreign, trust_code=True).verdict == "exact"
+
+
 def test_a_run_without_a_recipe_says_how_to_record_one(vault: rv.Vault, saved: rv.Saved) -> None:
     plain = vault.save(saved.run.portfolio(), strategy="by_hand")
     with pytest.raises(rv.ReplayError, match="without a recipe") as caught:
