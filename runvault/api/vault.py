@@ -631,7 +631,7 @@ class Vault:
         return Runs([self._run(row) for row in rows], lambda: len(rows))
 
     def history(self, ref: RunLike) -> Sequence[Run]:
-        """Return the revisions of a run, oldest first."""
+        """Return the revisions of a run, oldest first; one that is damaged is left out, and named on stderr."""
         from runvault.archive.history import revisions_of
 
         run = locate(self.stores, str(ref), removed=True).id
@@ -810,7 +810,7 @@ class Vault:
         return collect(self.stores, provenance(self.stores), keep_history, dry_run=dry_run)
 
     def restore(self, ref: RunLike) -> Run:
-        """Put a run back from history: the revision it had last, or the one that ``@commit`` or ``~1`` names."""
+        """Put a run back from history: its last revision that is whole, or the one that ``@commit`` or ``~1`` names."""
         return self.put_back(ref)[0]
 
     def put_back(self, ref: RunLike) -> tuple[Run, bool]:

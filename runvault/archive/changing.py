@@ -114,12 +114,9 @@ def restore_run(stores: Stores, run: RunId, commit: str, last: str, provenance: 
         recorded[ANNOTATIONS] = annotations
     inputs = _inputs_named(stores, commit, recorded[MANIFEST])
 
-    def plan(tip: Tip) -> Edit | None:
-        present = tip.files(run.path)
-        if present == recorded:
-            return None
-        gone = present.keys() - recorded.keys()
-        files: list[tuple[str, bytes | None]] = [(f"{run.path}/{name}", None) for name in sorted(gone)]
+    def plan(tip: Tip) -> Edit:
+        # The folder is taken whole: what is damaged there may be no file. An equal tree is not committed.
+        files: list[tuple[str, bytes | None]] = [(run.path, None)] if tip.exists(run.path) else []
         files.extend((f"{run.path}/{name}", content) for name, content in recorded.items())
         files.extend((path, content) for path, content in inputs.items() if not tip.exists(path))
         return edit_of(files, f"Restore {run.short}", [run], "restore", provenance)

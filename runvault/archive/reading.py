@@ -104,6 +104,9 @@ def _revision_before(stores: Stores, run: RunId, back: int) -> str:
     """Return the archive commit that brought the revision `back` places before the one at the tip."""
     revisions = stores.catalog().revisions(stores.repository.ref, str(run))
     current = stores.catalog().run(stores.repository.ref, str(run))
+    if current is None:  # of one that is damaged the time is not known, and so its place: it came after the others
+        damaged = stores.reader.blob_of(stores.require_tip(), f"{run.path}/{MANIFEST}")
+        revisions.sort(key=lambda revision: revision.blob == damaged)
     place = (current["revision"] if current else len(revisions)) - back
     if place < 1:
         raise RunNotFoundError(

@@ -127,7 +127,10 @@ def _show_removed(removed: Sequence[str], size_bytes: int, form: str, dry_run: b
 @click.argument("run", shell_complete=complete_run)
 @click.pass_obj
 def restore(context: Context, /, run: str) -> None:
-    """Put a run back from history: its latest revision, or the one that RUN~1 or RUN@COMMIT names"""
+    """Put a run back from history: its latest revision, or the one that RUN~1 or RUN@COMMIT names
+
+    Of a run that is damaged at the tip, its files or its annotations, the latest state that is whole.
+    """
     restored, changed = context.open_to_write().put_back(run)
     state = "restored" if changed else "as it was already"
     notice(f"{restored.short_id}: {state}, revision {restored.revision}")

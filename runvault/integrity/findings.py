@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 Json: TypeAlias = Any
 
+RESTORE = "'runvault restore RUN' puts back the last one that is whole"
+
 
 @dataclass(frozen=True)
 class Finding:

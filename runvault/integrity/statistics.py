@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 
 from runvault.errors import RunvaultError
+from runvault.integrity.findings import RESTORE
 from runvault.model.metrics import METRICS, Number, to_metric
 from runvault.model.records import MANIFEST, STATS
 from runvault.model.table import Table
@@ -36,7 +37,7 @@ def problems_of(folder: str, statistics: bytes, metrics: Mapping[str, Number] | 
     try:
         told = headline_metrics(read_table(statistics, "stats"))
     except RunvaultError as error:
-        yield Problem(folder, STATS, error.message, error.hint)
+        yield Problem(folder, STATS, error.message, error.hint or RESTORE)
         return
     known = metrics or {}
     for name, value in told.items():

@@ -17,7 +17,7 @@ from runvault.errors import FormatError, IntegrityError, RunvaultError
 from runvault.integrity.apart import MANY, Apart
 from runvault.integrity.catalog import Verdict, comparison
 from runvault.integrity.contents import Contents
-from runvault.integrity.findings import Report
+from runvault.integrity.findings import RESTORE, Report
 from runvault.integrity.ground import REPAIR, check_catalog, check_git, check_refs, history_of
 from runvault.integrity.recompute import Recomputation
 from runvault.integrity.repair import Object, Remotes, repair
@@ -194,7 +194,7 @@ class _Verification:
         if manifest is not None:
             self._check_pointers(folder, files, blobs, manifest.artifacts)
             for name in unknown_files(files, manifest.artifacts):
-                self.report.found(folder, name, "the manifest does not know this file")
+                self.report.found(folder, name, "the manifest does not know this file", RESTORE)
             if self.checks.artifacts:
                 self._check_tables(folder, manifest)
             if self.recomputation is not None and sound:
@@ -202,7 +202,7 @@ class _Verification:
 
     def _check_annotations(self, folder: str, files: Mapping[str, bytes], blobs: Mapping[str, str]) -> None:
         if ANNOTATIONS in files or ANNOTATIONS not in blobs:
-            self._guard(folder, ANNOTATIONS, lambda: Annotations.from_bytes(_required(files, ANNOTATIONS)))
+            self._guard(folder, ANNOTATIONS, lambda: Annotations.from_bytes(_required(files, ANNOTATIONS)), RESTORE)
 
     def _check_statistics(
         self, folder: str, files: Mapping[str, bytes], blobs: Mapping[str, str], manifest: Manifest | None
@@ -210,7 +210,7 @@ class _Verification:
         """Check the statistics here, unless others do; return whether they were seen to be readable."""
         if STATS not in files:
             if STATS not in blobs:
-                self.report.found(folder, STATS, f"{STATS} is missing")
+                self.report.found(folder, STATS, f"{STATS} is missing", RESTORE)
             return False
         metrics = manifest.metrics if manifest is not None else None
         if self.apart is not None:
@@ -226,7 +226,7 @@ class _Verification:
             manifest = Manifest.from_bytes(_required(files, MANIFEST))
             check_address(manifest, run)
         except RunvaultError as error:
-            self.report.found(folder, MANIFEST, error.message, error.hint)
+            self.report.found(folder, MANIFEST, error.message, error.hint or RESTORE)
             return None
         return manifest
 
@@ -237,7 +237,7 @@ class _Verification:
             self.report.checked["artifacts"] += 1
             pointer_name = f"{name}.dvc"
             if pointer_name in files or pointer_name not in blobs:
-                self._guard(folder, pointer_name, partial(check_pointer, files, name, entry))
+                self._guard(folder, pointer_name, partial(check_pointer, files, name, entry), RESTORE)
             self._check_object(folder, name, entry["md5"], entry["sha256"], entry["size"])
 
     def _check_object(self, folder: str, name: str, md5: str, sha256: str | None, size: int) -> None:
@@ -307,11 +307,11 @@ class _Verification:
             if pointer is not None:
                 self._check_object("", path, pointer.md5, None, pointer.size)
 
-    def _guard(self, folder: str, name: str, check: Callable[[], T]) -> T | None:
+    def _guard(self, folder: str, name: str, check: Callable[[], T], hint: str | None = None) -> T | None:
         try:
             return check()
         except RunvaultError as error:
-            self.report.found(folder, name, error.message, error.hint)
+            self.report.found(folder, name, error.message, error.hint or hint)
             return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,16 @@ from results import make_result
 import runvault as rv
 from runvault.archive.curves import portfolio_tables
 from runvault.errors import FormatError
+from runvault.model.ids import RunId
+from runvault.stores.git.edits import Edit, Signature
+
+
+def commit_files(vault: rv.Vault, files: dict[str, bytes | None]) -> str:
+    """Commit files to the archive as other programs do, without a look at them."""
+    who = Signature("Ada", "ada@example.org")
+    commit = vault.stores.update(lambda _: Edit(tuple(files.items()), "Damage", who, datetime.now(UTC)))
+    assert commit is not None
+    return commit
 
 
 @pytest.fixture
@@ -199,6 +210,56 @@ def test_an_earlier_revision_of_a_removed_run_can_be_restored(vault: rv.Vault) -
     restored = vault.restore(f"{run.id}~1")
 
     assert (restored.metrics["total_return"], restored.revision, restored.tags) == (0.1, 1, ["kept"])
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"manifest.json": b"{broken"},
+        {"manifest.json": None},
+        {"annotations.json": b"{broken"},
+        {"stats.parquet": b"none"},
+        {"equity.parquet.dvc": b"outs: []"},
+        {"evil/manifest.json": b"{}"},
+    ],
+    ids=str,
+)
+def test_a_damaged_run_is_restored_from_where_it_was_whole(vault: rv.Vault, files: dict[str, bytes | None]) -> None:
+    vault.save(make_result(0.1), strategy="s")
+    run = vault.save(make_result(0.2), strategy="s", tags=["kept"]).run
+    commit_files(vault, {f"{RunId.parse(run.id).path}/{name}": content for name, content in files.items()})
+    [hint] = {finding.hint for finding in vault.verify().findings}
+    assert hint is not None
+    assert "runvault restore" in hint
+
+    restored, changed = vault.put_back(run.short_id)
+    assert (restored.metrics["total_return"], restored.tags, changed) == (0.2, ["kept"], True)
+    assert not vault.verify().findings
+    assert vault.put_back(run.id)[1] is False
+
+
+def test_a_damaged_revision_hides_none_of_the_others(vault: rv.Vault, capfd: pytest.CaptureFixture[str]) -> None:
+    vault.save(make_result(0.1), strategy="s")
+    run = vault.save(make_result(0.2), strategy="s").run
+    manifest = f"{RunId.parse(run.id).path}/manifest.json"
+    damaged = commit_files(vault, {manifest: b"{broken"})
+    assert [each.metrics["total_return"] for each in vault.history(run.id)] == [0.1, 0.2]
+    assert f"the revision of {damaged} cannot be read" in capfd.readouterr().err
+    with pytest.raises(FormatError, match="is damaged") as caught:
+        vault.restore(f"{run.id}@{damaged}")
+    assert f"runvault restore {run.short_id}" in str(caught.value.hint)
+
+    assert vault.restore(f"{run.id}~1").metrics["total_return"] == 0.2
+    assert len(vault.history(run.id)) == 2
+
+
+def test_a_run_that_was_never_whole_is_not_restored(vault: rv.Vault, runs: list[rv.Run]) -> None:
+    forged = RunId.parse(f"{'ab' * 32}-0")
+    tip = commit_files(vault, {f"{forged.path}/manifest.json": b"{broken"})
+    with pytest.raises(FormatError, match="nothing in the archive's history has it whole") as caught:
+        vault.restore(str(forged))
+    assert "runvault pull" in str(caught.value.hint)
+    assert vault.stores.repository.tip() == tip
 
 
 def test_a_word_is_one_tag_and_a_numpy_seed_is_a_seed(vault: rv.Vault) -> None:
