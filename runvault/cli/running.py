@@ -158,9 +158,9 @@ def replay(context: Context, /, ref: str, form: str, printed: bool, **said: Any)
         else:
             click.echo(script)
         return 0
-    words = {name: value for name, value in said.items() if value not in (None, (), False)}
-    words["set"] = parse_pairs(words.pop("values", ()), "--set")
-    words["data"] = parse_data(words.pop("data", ()))
+    words = {name: value for name, value in said.items() if value is not None and value is not False}
+    words["set"] = parse_pairs(words.pop("values"), "--set")
+    words["data"] = parse_data(words.pop("data"))
     vault = context.open_to_write()
     with working(f"replaying {ref}") as stop_showing:
         done = vault.replay(ref, ask=_asker(stop_showing), **words)

@@ -375,6 +375,26 @@ def test_the_commands_answer_by_their_status(
     assert "no commit 'nosuch' in this clone\nhint: name a branch" in capsys.readouterr().err
 
 
+def test_zero_is_a_change_as_any_other_number(vault: rv.Vault) -> None:
+    run = vault.run("strategy.py:cash", data=DATA, params={"init_cash": 100.0}, seed=7).run
+
+    assert program(["replay", run.id, "--seed", "0", "--cash", "0"]) == 0
+
+    changed = vault.get("latest")
+    assert (changed.seed, changed.params) == (0, {"init_cash": 0})
+
+
+def test_a_tolerance_of_zero_makes_nothing_close(vault: rv.Vault, here: Path) -> None:
+    run = vault.run("strategy.py:backtest", data=DATA, params={"fast": 3}).run
+    text = (here / "strategy.py").read_text()
+    (here / "strategy.py").write_text(text.replace("init_cash=1_000", "init_cash=1_000 * (1 + 1e-13)"))
+    git(here, "add", "strategy.py", "smoothing.py")
+    git(here, "commit", "--quiet", "--message", "strategy: a little more cash")
+
+    assert program(["replay", run.id, "--at", "HEAD"]) == 0
+    assert program(["replay", run.id, "--at", "HEAD", "--rtol", "0"]) == 1
+
+
 def test_the_printed_lines_run_it_by_hand(
     vault: rv.Vault, saved: rv.Saved, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
