@@ -130,7 +130,7 @@ def sweep(context: Context, /, entry: str, grid: tuple[str, ...], form: str, **s
 @click.option("--start", metavar="T", help="Cut the inputs that are time series here")
 @click.option("--end", metavar="T", help="… and here; a date means all of that day")
 @click.option("--interval", metavar="I", help="Resample them: 1h, 1D, 1W")
-@click.option("--cash", type=Finite(), metavar="X", help="The parameter init_cash, else the setting")
+@click.option("--cash", type=Finite(min=0), metavar="X", help="The parameter init_cash, else the setting")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1))
 @click.option("--data", multiple=True, metavar="NAME=PATH", help="Another file for an input")
 @click.option("--at", metavar="COMMIT", help="Run it in the code of another commit")

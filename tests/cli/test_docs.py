@@ -26,6 +26,10 @@ def test_the_reference_is_that_of_the_program() -> None:
     assert (ROOT / "docs/cli.md").read_text() == reference()
 
 
+def test_a_range_without_an_end_is_not_said() -> None:
+    assert "None" not in reference()
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_has_help(command: str) -> None:
     assert COMMANDS[command].help
