@@ -71,7 +71,8 @@ def run(
     first on sys.path. An address that equal code has archived already is not computed again.
 
     With --result, any program: COMMAND runs in the current folder, and {name} in its arguments stands for a --param,
-    the path of a --data, {seed} and {result}. The pickle that it leaves is unpickled, which runs what it holds.
+    the path of a --data, {seed} and {result}; what stands nowhere in it, the program is not told, and a warning says
+    so. The pickle that it leaves is unpickled, which runs what it holds.
     """
     if result is None and len(words) > 1:
         raise click.UsageError("one ENTRY is run at a time; a COMMAND needs --result PATH")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 import tempfile
 import time
@@ -15,11 +16,11 @@ from runvault.archive.inputs import keep_inputs
 from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError
-from runvault.execution.calls import Ran, as_result
+from runvault.execution.calls import SEED, Ran, as_result
 from runvault.execution.code import code_member, new_snapshot, refuse_secret_code, warnings_of
 from runvault.execution.known import find_known
 from runvault.execution.pipelines import current_stage
-from runvault.execution.programs import filled, read_result, run_program
+from runvault.execution.programs import filled, places_in, read_result, run_program
 from runvault.execution.recipe import COMMAND, Recipe
 from runvault.execution.run import (
     Provide,
@@ -37,6 +38,8 @@ from runvault.stores.git.code import blob_of_file, untracked_files
 from runvault.stores.git.snapshots import Snapshot
 
 Json: TypeAlias = Any
+
+RESULT = "result"
 
 WORDS = "command"
 """The parameter that holds the command as it was given, so that other commands have other addresses."""
@@ -70,6 +73,7 @@ def run_command(
     settings = normalise(dict(request.settings), "settings")
     refuse_credentials({"params": params, "settings": settings, WORDS: _options(command)}, request.allow)
     apart = {result, *(path.resolve() for path in request.data.values())}
+    untold = _untold(command, request, {**settings, **params})
     taken, files = _code(stores, command, apart, root, every_untracked=request.snapshot_all)
     refuse_dirty(taken, required=request.require_clean)
     refuse_secret_code(taken, files, request.allow)
@@ -89,8 +93,10 @@ def run_command(
         if known is not None:
             stores.objects.settle(kept.md5.values())
             return RunOutcome(annotate_known(stores, known, save, provide()), left_out=taken.left_out)
-    values = {"seed": request.seed, "result": str(result), **_paths(request.data), **settings, **params}
-    ran = _run(filled(command, values), result, shlex.join(command)).with_warnings(warnings_of(taken, files))
+    values = {SEED: request.seed, RESULT: str(result), **_paths(request.data), **settings, **params}
+    ran = _run(filled(command, values), result, shlex.join(command)).with_warnings(
+        [*untold, *warnings_of(taken, files)]
+    )
     provenance = replace(provide(), code=code_member(taken))
     saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance, kept)
     return RunOutcome(saved, ran, taken.left_out)
@@ -117,6 +123,28 @@ def _check(command: Sequence[str], result: Path, request: RunRequest) -> None:
         raise ConfigError("inputs of a command are not cut: it reads them itself")
     if result.is_dir():
         raise ConfigError(f"{str(result)!r} is a folder, no place for a result")
+
+
+def _untold(command: Sequence[str], request: RunRequest, values: Mapping[str, Json]) -> list[str]:
+    """Return warnings of values that the program is not told, and of braces that nothing fills.
+
+    Either may be meant: a parameter can be a mere label, and other programs have braces of their own.
+
+    Raises
+    ------
+    ConfigError
+        A value without a place is called nearly as braces that have no value.
+    """
+    places = places_in(command)
+    unplaced = [name for name in (*values, *([SEED] if request.seed else [])) if name not in {*places, WORDS}]
+    unfilled = sorted(filter(str.isidentifier, places - {*values, *request.data, SEED, RESULT}))
+    for name in unfilled:
+        near = difflib.get_close_matches(name, unplaced, n=1)
+        if near:
+            what = f"nothing fills {{{name}}} in the command, and {near[0]!r} stands nowhere in it"
+            raise ConfigError(what, hint=f"write {{{near[0]}}}")
+    told = [f"{name!r} stands nowhere in the command: the program is not told of it" for name in unplaced]
+    return [*told, *(f"nothing fills {{{name}}}: the command has it as it is" for name in unfilled)]
 
 
 def _code(

@@ -240,6 +240,31 @@ def test_a_script_that_stays_out_as_a_credential_is_refused_unless_it_is_allowed
     assert [text for text in saved.run.manifest["warnings"] if "feed.py was run and is not kept" in text]
 
 
+def test_a_misspelt_place_is_refused_before_anything_runs(project: Path) -> None:
+    command = [sys.executable, "sma.py", "{fsat}", "out.pkl"]
+
+    with pytest.raises(ConfigError, match=r"fills \{fsat\} in .*, and 'fast' stands nowhere") as caught:
+        rv.open(project).run_command(command, "out.pkl", params={"fast": 3})
+
+    assert caught.value.hint == "write {fast}"
+    assert times_run(project) == 0
+
+
+def test_what_a_program_is_not_told_is_a_warning(project: Path) -> None:
+    """Others have braces of their own, and a parameter may be a label: none of this is an error."""
+    command = [*COMMAND[:-1], "{result}", "{prices}", "{kind}", '{"a":1}', "{print $1}"]
+    said = {"data": {"prices": "prices.csv"}, "settings": {"fees": 0.1}, "seed": 5}
+    saved = rv.open(project).run_command(command, "out.pkl", params={"fast": 3, "universe": "us"}, **said)
+
+    assert saved.run.warnings == [
+        "'fees' stands nowhere in the command: the program is not told of it",
+        "'universe' stands nowhere in the command: the program is not told of it",
+        "'seed' stands nowhere in the command: the program is not told of it",
+        "nothing fills {kind}: the command has it as it is",
+    ]
+    assert rv.open(project).run_command(COMMAND, "out.pkl", params={"fast": 3}).run.warnings == []
+
+
 def test_what_is_no_portfolio_is_refused(project: Path) -> None:
     code = "import pickle, pathlib; pathlib.Path('out.pkl').write_bytes(pickle.dumps({'a': 1}))"
 
