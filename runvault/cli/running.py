@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import click
@@ -32,6 +32,8 @@ from runvault.cli.grids import parse_grid
 from runvault.cli.saves import parse_data, request_options, request_words, series_option, show_saved, show_swept
 
 Json: TypeAlias = Any
+
+NAMED = 5  # files that a notice names
 
 
 @click.command()
@@ -83,8 +85,7 @@ def run(
     else:
         with working(f"running {words[0]}"), stdout_for_results():
             ran = vault.run(words[0], **asked)
-    for path in ran.left_out:
-        notice(f"not in the snapshot of the code: {path}")
+    tell_left_out(ran.left_out)
     if metrics_file:
         write_file(metrics_file, metrics_json(ran.run.metrics))
     if report_file:
@@ -119,8 +120,7 @@ def sweep(context: Context, /, entry: str, grid: tuple[str, ...], form: str, **s
     vault = context.open_to_write()
     with counting(f"sweep of {entry}") as progress, stdout_for_results():
         swept = vault.sweep(entry, values, progress=progress, **words)
-    for path in swept.left_out:
-        notice(f"not in the snapshot of the code: {path}")
+    tell_left_out(swept.left_out)
     show_swept(swept.to_dict(), form)
     return 1 if swept.failed else 0
 
@@ -203,6 +203,13 @@ def check(context: Context, /, tag: str, form: str, **said: Any) -> int:
     if not done:
         notice(f"no run has the tag {tag!r}")
     return 0 if all(each.ok for each in done) else 1
+
+
+def tell_left_out(paths: Sequence[str]) -> None:
+    """Say in one line which files the snapshot of the code does not hold."""
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    if paths:
+        notice(f"not in the snapshot of the code: {', '.join(paths[:NAMED])}{more}")
 
 
 def metrics_json(metrics: Any) -> str:

@@ -92,14 +92,14 @@ def run_command(
         known = find_known(stores, save, recipe, root, lambda code: same_code(stores, code, taken.commit, recipe))
         if known is not None:
             stores.objects.settle(kept.md5.values())
-            return RunOutcome(annotate_known(stores, known, save, provide()), left_out=taken.left_out)
+            return RunOutcome(annotate_known(stores, known, save, provide()), left_out=taken.told())
     values = {SEED: request.seed, RESULT: str(result), **_paths(request.data), **settings, **params}
     ran = _run(filled(command, values), result, shlex.join(command)).with_warnings(
         [*untold, *warnings_of(taken, files)]
     )
     provenance = replace(provide(), code=code_member(taken))
     saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance, kept)
-    return RunOutcome(saved, ran, taken.left_out)
+    return RunOutcome(saved, ran, taken.told())
 
 
 def same_code(stores: Stores, archived: Mapping[str, Json], commit: str, recipe: Recipe) -> bool:

@@ -199,7 +199,7 @@ def run_function(
             ran = ran.with_warnings(warnings_of(taken, files))
         provenance = replace(provide(), code=code_member(taken))
         saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance, kept)
-        return RunOutcome(saved, ran, taken.left_out)
+        return RunOutcome(saved, ran, taken.told())
 
 
 def annotate_known(stores: Stores, run: RunId, save: SaveRequest, provenance: Provenance) -> SaveOutcome:

@@ -149,7 +149,7 @@ def run_sweep(stores: Stores, entry: str, request: SweepRequest, provide: Provid
         taken = snapshot(stores, plan.recipe.files, every_untracked=request.run.snapshot_all)
         refuse_dirty(taken, required=request.run.require_clean)
         refuse_secret_code(taken, plan.recipe.files, request.run.allow)
-        outcome.left_out = taken.left_out
+        outcome.left_out = taken.told()
         _compute(plan, todo, _Archive(plan, outcome, taken, provide), watch)
     return outcome
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -270,6 +271,24 @@ def test_the_program_prints_the_run(vault: rv.Vault, capsys: pytest.CaptureFixtu
     assert document["run"]["params"] == {"fast": 3, "slow": 8}
     assert program(["run", "strategy.py:broken", "--data", "prices=data/prices.csv"]) == 50
     assert "error: broken raised ValueError" in capsys.readouterr().err
+
+
+def test_files_that_stay_out_are_told_in_one_line_credentials_first(
+    vault: rv.Vault, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from runvault.cli.main import run as program
+
+    for number in range(30):
+        (here / f"a{number:02}.txt").write_text("scratch\n")
+    (here / "imported.pem").write_text("secret\n")
+    git(here, "add", "imported.pem")
+
+    assert program(["run", "strategy.py:holding", "--data", "data/prices.csv"]) == 0
+
+    told = [line for line in capsys.readouterr().err.splitlines() if "not in the snapshot" in line]
+    assert len(told) == 1
+    assert told[0].startswith("not in the snapshot of the code: imported.pem, ")
+    assert re.search(r"a00.txt.* and \d+ more$", told[0])
 
 
 def test_all_untracked_files_are_kept_where_that_is_said(vault: rv.Vault, here: Path) -> None:

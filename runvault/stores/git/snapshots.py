@@ -78,6 +78,10 @@ class Snapshot:
     left_out: tuple[str, ...]
     credentials: tuple[str, ...] = ()
 
+    def told(self) -> tuple[str, ...]:
+        """Return `left_out` as people are told of it: credentials first, whatever number of others there is."""
+        return (*self.credentials, *(path for path in self.left_out if path not in self.credentials))
+
 
 def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_untracked: bool = False) -> Snapshot:
     """Keep the code of the working tree as a commit, under ``refs/runvault/code/``.
