@@ -14,6 +14,7 @@ from runvault.execution.calls import bind
 from runvault.execution.commands import run_command as run_a_command
 from runvault.execution.run import RunOutcome, RunRequest, run_entry, run_function
 from runvault.execution.series import Span, read_input
+from runvault.stores.git.signing import refuse_unsignable
 
 if TYPE_CHECKING:
     from runvault.api.vault import Vault
@@ -92,7 +93,14 @@ def call_unrecorded(
 
 
 def request_of(vault: Vault, said: Mapping[str, Any]) -> RunRequest:
-    """Return what a caller said as a request, in plain values."""
+    """Return what a caller said as a request, in plain values.
+
+    Raises
+    ------
+    RunvaultError
+        Its result could not be signed: that is told now, not after a backtest of six hours.
+    """
+    refuse_unsignable(vault.stores.repository)
     data = said.get("data") or {}
     files = {"prices": data} if isinstance(data, (str, Path)) else data
     return RunRequest(

@@ -8,10 +8,12 @@ import pytest
 from machine import git
 from support import ADA, NOON, archive_in, edit_of, run_files, saves
 
+import runvault as rv
 from runvault.errors import RunvaultError
 from runvault.stores.git.edits import Edit
 from runvault.stores.git.init import FIRST_COMMIT
 from runvault.stores.git.repository import Repository
+from runvault.stores.git.signing import refuse_unsignable
 from runvault.stores.git.writing import Writer
 
 needs_ssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
@@ -51,9 +53,45 @@ def test_commits_are_signed_where_the_user_signs(signed: Path, bulk: bool) -> No
 def test_a_signer_that_fails_is_an_error_and_nothing_is_saved(signed: Path) -> None:
     repository = archive_in(signed)
     git(signed, "config", "user.signingkey", "/nowhere/key")
-    with pytest.raises(RunvaultError, match="commit-tree failed"):
+    with pytest.raises(RunvaultError, match="cannot be signed: git commit-tree failed") as caught:
         Writer(Repository.find(signed)).update(saves("a"))
+    assert "git config commit.gpgsign false" in str(caught.value.hint)
     assert repository.tip() == FIRST_COMMIT
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gpg.format": "ssh", "user.signingkey": "/nowhere/key"},
+        {"gpg.format": "ssh", "gpg.ssh.program": "/nowhere/program"},
+        {"gpg.program": "no-such-program"},
+        {"gpg.openpgp.program": "no-such-program"},
+    ],
+    ids=str,
+)
+def test_a_missing_signer_is_told_before_there_is_something_to_save(repo: Path, settings: dict[str, str]) -> None:
+    """Not after the backtest of six hours whose result is to be signed; whoever only reads is not told."""
+    vault = rv.init(repo)
+    for name, value in {"commit.gpgsign": "true", **settings}.items():
+        git(repo, "config", name, value)
+    with pytest.raises(RunvaultError, match="commits cannot be signed: the ") as caught:
+        rv.open(repo).run("missing.py:entry")
+    assert "git config commit.gpgsign false" in str(caught.value.hint)
+    assert vault.list().total == 0
+
+
+@needs_ssh
+def test_a_key_may_be_named_from_the_root_of_the_checkout(signed: Path) -> None:
+    """As git has it; so may the public half alone, where an agent has the other."""
+    archive_in(signed)
+    key = Path(git(signed, "config", "user.signingkey").strip())
+    key.rename(signed / "mine")
+    git(signed, "config", "user.signingkey", "mine")
+    (signed / "sub").mkdir()
+    assert Writer(Repository.find(signed / "sub")).update(saves("a")) is not None
+    refuse_unsignable(Repository.find(signed / "sub"))
+    (signed / "mine").rename(signed / "mine.pub")
+    refuse_unsignable(Repository.find(signed / "sub"))
 
 
 def test_without_the_setting_nothing_is_signed(repo: Path) -> None:
