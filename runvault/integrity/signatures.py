@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from runvault.integrity.findings import Report
 
 SHOWN = 20  # runs that a finding names; a sweep has thousands
-HINT = "see 'git log --show-signature'; allowed signers are in the file that gpg.ssh.allowedSignersFile names"
 
 
 def check_signatures(stores: Stores, folders: Collection[str] | None, report: Report) -> None:
@@ -48,4 +47,4 @@ def _report(each: UnprovenCommit, runs: list[str], report: Report) -> None:
     if len(runs) > 1:
         more = f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else ""
         problem += f"; it brought {', '.join(runs[:SHOWN])}{more}"
-    report.found(runs[0] if len(runs) == 1 else "", None, problem, HINT)
+    report.found(runs[0] if len(runs) == 1 else "", None, problem, each.hint)

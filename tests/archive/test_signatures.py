@@ -48,6 +48,12 @@ def problems(repo: Path, *refs: rv.Run) -> list[tuple[str, str]]:
     return [(finding.run, finding.problem) for finding in report.findings]
 
 
+def hint(repo: Path) -> str:
+    (found,) = rv.open(repo).verify(signatures=True).findings
+    assert found.hint is not None
+    return found.hint
+
+
 @needs_ssh
 def test_commits_of_an_allowed_signer_are_no_findings(signed: Path) -> None:
     run = save(signed)
@@ -68,6 +74,7 @@ def test_an_unsigned_commit_is_named_with_its_run(signed: Path) -> None:
     assert problems(signed) == [(bad.id, f"commit {bad.commit} is not signed")]
     assert problems(signed, good) == []
     assert problems(signed, bad) == [(bad.id, f"commit {bad.commit} is not signed")]
+    assert "git config commit.gpgsign true" in hint(signed)
 
 
 @needs_ssh
@@ -88,6 +95,7 @@ def test_a_stranger_who_signs_is_a_finding(signed: Path, tmp_path: Path) -> None
     bad = save(signed, 0.2)
 
     assert problems(signed) == [(bad.id, f"commit {bad.commit} is signed by somebody who is no allowed signer")]
+    assert "add a line" in hint(signed)
 
 
 @needs_ssh
@@ -105,6 +113,7 @@ def test_a_signature_of_another_commit_is_bad(signed: Path) -> None:
     git(signed, "update-ref", "refs/heads/runvault", forged)
 
     assert problems(signed) == [(run.id, f"commit {forged} has a bad signature")]
+    assert f"git log --show-signature {forged}" in hint(signed)
 
 
 @needs_ssh
@@ -128,6 +137,7 @@ def test_without_allowed_signers_nothing_is_proven(signed: Path, file: str | Non
     ((found, problem),) = problems(signed)
     assert found == run.id
     assert reason in problem
+    assert "git config gpg.ssh.allowedSignersFile FILE" in hint(signed)
 
 
 @needs_ssh
@@ -172,7 +182,11 @@ def test_openpgp_keys_of_the_keyring_are_known_and_others_are_not(
         elsewhere.mkdir(mode=0o700)
         monkeypatch.setenv("GNUPGHOME", str(elsewhere))
         assert problems(repo) == [(run.id, f"commit {run.commit} is signed with a key that is not known here")]
+        assert "gpg --import" in hint(repo)
         subprocess.run(["gpg", "--batch", "--quiet", "--import"], input=exported, check=True, capture_output=True)
+        git(repo, "config", "gpg.program", "/nowhere/gpg")
+        assert hint(repo).startswith("install gpg")
+        git(repo, "config", "--unset", "gpg.program")
         assert problems(repo) == []  # known, though nobody has said how far it is trusted
     finally:
         for place in ("g", "h"):

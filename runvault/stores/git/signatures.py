@@ -21,6 +21,13 @@ _PROBLEMS = {
     "E": "is signed with a key that is not known here",
     "U": "is signed by somebody who is no allowed signer",
 }
+_LOOK = "'git log --show-signature {commit}' tells more"
+_HINTS = {
+    "E": "if you trust its owner, 'gpg --import FILE' takes the public key",
+    "U": "if they may sign, add a line 'EMAIL KEY' for them to the file that gpg.ssh.allowedSignersFile names",
+}
+_UNSIGNED = "it stays so; 'git config commit.gpgsign true' signs what this clone commits from now on"
+_SIGNERS = "'git config gpg.ssh.allowedSignersFile FILE' names one, with a line 'EMAIL KEY' for each who may sign"
 _GOOD = ("G", "Y")  # as `git verify-commit` has it, a key that expired since is good for what it signed before
 
 
@@ -30,6 +37,7 @@ class UnprovenCommit:
 
     commit: str
     problem: str
+    hint: str
     runs: tuple[str, ...]
 
 
@@ -58,7 +66,7 @@ def unproven_commits(
         letter, runs = status[commit]
         problem = _problem(letter, _signature_kind(contents.get(commit, b"")), repository)
         if problem is not None:
-            found.append(UnprovenCommit(commit, problem, runs))
+            found.append(UnprovenCommit(commit, problem[0], problem[1].format(commit=commit), runs))
     return len(status), found
 
 
@@ -84,18 +92,21 @@ def _signature_kind(content: bytes) -> str | None:
     return "ssh" if b"BEGIN SSH SIGNATURE" in head else "openpgp"
 
 
-def _problem(letter: str, kind: str | None, repository: Repository) -> str | None:
+def _problem(letter: str, kind: str | None, repository: Repository) -> tuple[str, str] | None:
+    """Return what is wrong with a signature and what to do next, None where nothing is."""
     if kind is None:
-        return "is not signed"
+        return "is not signed", _UNSIGNED
     if letter == "U" and kind == "openpgp":
         return None
     allowed = _file(repository, _ALLOWED)
     if kind == "ssh" and letter in "NU" and (allowed is None or not allowed.is_file()):
         what = "gpg.ssh.allowedSignersFile"
-        return f"cannot be checked: {what} " + ("is not set" if allowed is None else f"names no file: {str(allowed)!r}")
+        why = "is not set" if allowed is None else f"names no file: {str(allowed)!r}"
+        return f"cannot be checked: {what} {why}", _SIGNERS
     if letter == "N":
-        return "cannot be checked: git could not run the program for its signature"
-    return _PROBLEMS.get(letter, f"has a signature that git calls {letter!r}")
+        program = "ssh-keygen, or what gpg.ssh.program names" if kind == "ssh" else "gpg, or what gpg.program names"
+        return "cannot be checked: git could not run the program for its signature", f"install {program}"
+    return _PROBLEMS.get(letter, f"has a signature that git calls {letter!r}"), _HINTS.get(letter, _LOOK)
 
 
 def _file(repository: Repository, key: str) -> Path | None:
