@@ -110,8 +110,10 @@ class World:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(_action, min_size=4, max_size=18))
-def test_any_order_ends_in_one_tree_and_loses_nothing(actions: list[tuple[str, str, int, int]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+def test_any_order_ends_in_one_tree_and_loses_nothing(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, str, int, int]]
+) -> None:
+    with tempfile.TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:
         world = World(Path(folder))
         for action in actions:
             world.do(action)
