@@ -12,6 +12,7 @@ from runvault.model.table import Array, Table
 from runvault.stores.tables.arrays import to_arrow
 from runvault.stores.tables.claims import refuse_shape
 
+LEVEL = 3  # 9 takes three times as long, and makes orders 2 % smaller
 ROW_GROUP = 20_000  # lets one column of a sweep be read alone, for 0.3 % of size
 
 
@@ -61,7 +62,7 @@ def _options(arrow: pa.Table, table: Table) -> dict[str, object]:
     return {
         "version": "2.6",
         "compression": "zstd",
-        "compression_level": 9,
+        "compression_level": LEVEL,
         "write_page_checksum": True,
         "use_dictionary": False,
         "column_encoding": packed,
