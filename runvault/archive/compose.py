@@ -12,7 +12,6 @@ from runvault.engines.result import Outcome
 from runvault.model.annotations import Annotations
 from runvault.model.canonical import config_hash, make_config, refuse_credentials
 from runvault.model.ids import RunId
-from runvault.model.records import MANIFEST, check_json, dump_json
 from runvault.model.run_json import FORMAT
 from runvault.model.times import LAST_SECOND, format_instant
 
@@ -124,12 +123,6 @@ def annotate(annotations: Annotations, request: SaveRequest, provenance: Provena
     if request.note and request.note != annotations.note():
         annotations = annotations.with_note(request.note, at=at, by=provenance.author)
     return annotations
-
-
-def to_bytes(members: Mapping[str, Json]) -> bytes:
-    """Return a record as it is stored; FormatError where readers would refuse it."""
-    check_json(members, MANIFEST)
-    return dump_json(members)
 
 
 def message_of(subject: str, **trailers: str | None) -> str:

@@ -20,7 +20,6 @@ from runvault.archive.compose import (
     new_annotations,
     one_line,
     sweep_message,
-    to_bytes,
 )
 from runvault.archive.inputs import Inputs, inputs_of
 from runvault.archive.reading import commit_of, instant_of_new, later_than_its_past
@@ -31,7 +30,7 @@ from runvault.engines.vectorbt.statistics import statistics_to_table
 from runvault.model.annotations import Annotations
 from runvault.model.changes import drift_between
 from runvault.model.manifest import Manifest
-from runvault.model.records import ANNOTATIONS, MANIFEST, STATS
+from runvault.model.records import ANNOTATIONS, MANIFEST, STATS, dump_checked
 from runvault.model.table import Table
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.tables import TableWriter, write_table
@@ -202,7 +201,7 @@ class _Save:
 
     def _revision(self, tip: Tip, at: str, annotations: Annotations, previous: Manifest | None = None) -> _Changes:
         pointers = self._store_artifacts()
-        manifest = to_bytes(
+        manifest = dump_checked(
             manifest_of(
                 self.address,
                 self.result,
@@ -213,7 +212,8 @@ class _Save:
                 artifacts=self.artifacts.described,
                 portfolio=self.result.portfolio,
                 lineage=self.request.lineage,
-            )
+            ),
+            MANIFEST,
         )
         current = Manifest.from_bytes(manifest)  # what cannot be read back is not written
         self.created = True

@@ -20,7 +20,6 @@ from runvault.archive.compose import (
     new_annotations,
     one_line,
     sweep_message,
-    to_bytes,
 )
 from runvault.archive.inputs import Inputs, inputs_of
 from runvault.archive.reading import commit_of, instant_of_new, later_than_its_past
@@ -33,7 +32,7 @@ from runvault.model.annotations import Annotations
 from runvault.model.changes import drift_between
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest
-from runvault.model.records import ANNOTATIONS, MANIFEST, STATS
+from runvault.model.records import ANNOTATIONS, MANIFEST, STATS, dump_checked
 from runvault.model.table import Table
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.tables import write_table
@@ -271,7 +270,7 @@ class _Files:
         folder = planned.address.id.path
         if planned.previous is not None:
             yield folder, None
-        yield f"{folder}/{MANIFEST}", to_bytes(self.save.manifest(planned))
+        yield f"{folder}/{MANIFEST}", dump_checked(self.save.manifest(planned), MANIFEST)
         yield f"{folder}/{ANNOTATIONS}", planned.annotations.to_bytes()
         yield f"{folder}/{STATS}", write_table(statistics_to_table(planned.column.statistics))
         for name, content in self.save.pointers(planned).items():

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 from runvault.errors import ConfigError, FormatError, IntegrityError
 from runvault.model.canonical import hash_of_parsed, normalise, plain_bytes
 from runvault.model.ids import MAX_SEED, RunId
-from runvault.model.records import MANIFEST, MAX_RECORD_BYTES, check_json, dump_json, parse_json
+from runvault.model.records import MANIFEST, MAX_RECORD_BYTES, check_json, dump_checked, parse_json
 from runvault.model.run_json import FORMAT, check_format
 from runvault.model.validation import Instant, first_problem
 
@@ -188,9 +188,7 @@ class Manifest(BaseModel):
 
     def to_bytes(self) -> bytes:
         """Return the file; FormatError where it would be larger than readers accept."""
-        record = self.to_dict()
-        check_json(record, MANIFEST)
-        data = dump_json(record)
+        data = dump_checked(self.to_dict(), MANIFEST)
         if len(data) > MAX_RECORD_BYTES:
             raise FormatError(f"manifest.json would have {len(data):,} bytes, more than {MAX_RECORD_BYTES:,}")
         return data

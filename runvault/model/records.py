@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from math import isfinite
 from typing import Any, NoReturn, TypeAlias
 
@@ -28,7 +30,7 @@ _TOO_DEEP = b"\n" + b"  " * MAX_DEPTH
 def dump_json(obj: Json) -> bytes:
     r"""Return a record in its one form: UTF-8, keys sorted, two-space indent, one line feed at the end.
 
-    A float that is not finite is written as null: call `check_json` first where one could be.
+    A float that is not finite is written as null: `dump_checked` is for where one could be.
 
     Examples
     --------
@@ -36,6 +38,27 @@ def dump_json(obj: Json) -> bytes:
     '{\n  "a": "é",\n  "b": 1\n}\n'
     """
     return orjson.dumps(obj, option=_FORM)
+
+
+def dump_checked(obj: Mapping[str, Json], path: str) -> bytes:
+    """Return what `dump_json` returns, or raise FormatError where `parse_json` would refuse it.
+
+    What is read back as it was has nothing in it that a record may not hold, and no walk is needed to see it.
+
+    Examples
+    --------
+    >>> dump_checked({"fast": 10}, "manifest.json") == dump_json({"fast": 10})
+    True
+    >>> dump_checked({"fast": float("nan")}, "manifest.json")
+    Traceback (most recent call last):
+    runvault.errors.FormatError: manifest.json holds the number nan
+    """
+    with suppress(orjson.JSONEncodeError):
+        data = dump_json(obj)
+        if parse_own_form(data) == obj:
+            return data
+    check_json(obj, path)
+    return dump_json(obj)
 
 
 def parse_json(data: bytes, path: str, *, max_text_bytes: int = MAX_TEXT_BYTES) -> dict[str, Json]:
