@@ -28,6 +28,7 @@ from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
 from runvault.model.records import ANNOTATIONS, MANIFEST, STATS
 from runvault.stores.git.damage import Damage
+from runvault.stores.git.modes import EMPTY_TREE, odd_modes
 from runvault.stores.git.soundness import SoundReader
 
 if TYPE_CHECKING:
@@ -150,6 +151,19 @@ class _Verification:
             self.apart = self.processes.enter_context(Apart())
         self._check_runs(source, runs)
         self._check_inputs(source, inputs)
+        with contextlib.suppress(RunvaultError):  # of a tree that git cannot read the damage is told already
+            self._check_modes(odd_modes(self.stores.repository, EMPTY_TREE, tip), runs, inputs)
+
+    def _check_modes(
+        self, odd: Mapping[str, str], runs: Mapping[str, Mapping[str, str]], inputs: Mapping[str, str]
+    ) -> None:
+        """Report what is no plain file: it reads as one here, and no other clone lets it in."""
+        for path, what in odd.items():
+            folder = "/".join(path.split("/")[:3])
+            if folder in runs:
+                self.report.found(folder, path.removeprefix(f"{folder}/"), f"it is {what}, no plain file", RESTORE)
+            elif path in inputs:
+                self.report.found("", path, f"it is {what}, no plain file")
 
     def _check_switch(self, source: SoundReader, blob: str | None, *, whole: bool) -> None:
         content = dict(source.read_blobs([blob])).get(blob) if blob else None

@@ -104,6 +104,27 @@ def test_a_manifest_that_speaks_of_other_results_is_found(vault: rv.Vault, repo:
     assert [finding.problem.split()[0] for finding in whole] == ["metric", "results_digest"]
 
 
+def test_what_other_clones_would_not_let_in_is_found(vault: rv.Vault, repo: Path, tmp_path: Path) -> None:
+    """A checkout of the branch and a stray ``chmod``: the files read as they did, and a pull refuses the run."""
+    (repo / "prices.csv").write_text("close\n1\n", encoding="utf-8")
+    run = vault.save(make_result(), strategy="a", data={"prices": repo / "prices.csv"}).run
+    git(repo, "worktree", "add", "--quiet", str(tmp_path / "tree"), "runvault")
+    [pointer] = (tmp_path / "tree/data").rglob("*.dvc")
+    for path in (tmp_path / "tree/runs" / run.id[:2] / run.id / "manifest.json", pointer):
+        path.chmod(0o755)
+    git(tmp_path / "tree", "commit", "--quiet", "--all", "--message", "by accident")
+
+    findings = vault.verify().findings
+    data = pointer.relative_to(tmp_path / "tree").as_posix()
+    assert [(each.run, each.file, each.problem) for each in findings] == [
+        ("", data, "it is a program, no plain file"),
+        (run.id, "manifest.json", "it is a program, no plain file"),
+    ]
+    git(repo, "worktree", "remove", str(tmp_path / "tree"))
+    vault.restore(run.id)
+    assert [each.run for each in vault.verify([run]).findings] == []
+
+
 def test_a_lost_input_is_found(vault: rv.Vault, repo: Path) -> None:
     (repo / "prices.csv").write_text("date,close\n2020-01-01,100\n")
     md5 = vault.save(make_result(), strategy="s", data={"prices": repo / "prices.csv"}).run.data["prices"]["md5"]

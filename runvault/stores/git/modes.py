@@ -5,6 +5,7 @@ from __future__ import annotations
 from runvault.stores.git.repository import Repository
 
 PLAIN = "100644"
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without having it
 _NAMES = {"120000": "a symbolic link", "160000": "a submodule", "100755": "a program"}
 
 
