@@ -150,7 +150,7 @@ class _Needs:
     def __init__(self, stores: Stores, keep_history: int | None) -> None:
         self._stores = stores
         self._keep_history = keep_history
-        if stores.repository.git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
+        if stores.repository.is_shallow():
             raise IntegrityError(
                 "this clone is shallow: which revisions there were is not known here", "run 'git fetch --unshallow'"
             )

@@ -29,7 +29,7 @@ from runvault.stores.dvc.remotes import CHUNK
 from runvault.stores.dvc.transfer import Moved, Wanted, copy_checked
 from runvault.stores.git.bundling import commit_of_paths, fetch_bundle, write_bundle
 from runvault.stores.git.edits import Edit, Signature
-from runvault.stores.git.init import FIRST_COMMIT, init_archive
+from runvault.stores.git.init import FIRST_COMMIT, archive_to_fill
 
 Json: TypeAlias = Any
 
@@ -123,21 +123,24 @@ def unbundle(stores: Stores, path: Path, provenance: Provenance) -> tuple[Joined
     FormatError
         It is no such file.
     """
+    with archive_to_fill(stores.repository):
+        commit, moved = _take(stores, path)
+        return join(stores, commit, f"bundle {path.name}", provenance), moved
+
+
+def _take(stores: Stores, path: Path) -> tuple[str, Moved]:
+    """Take code and objects out of a file; return the commit of its runs, which are still to be looked at."""
     try:
         with zipfile.ZipFile(path) as file, tempfile.TemporaryDirectory(prefix="runvault-bundle-") as folder:
             members = _members(file, path)
             git_part = Path(folder) / GIT_PART
             with file.open(GIT_PART) as source, git_part.open("wb") as target:
                 shutil.copyfileobj(source, target, CHUNK)
-            if stores.repository.tip() is None:
-                init_archive(stores.repository)
-            commit = fetch_bundle(stores.repository, git_part)
-            moved = _take_objects(stores, file, members)
+            return fetch_bundle(stores.repository, git_part), _take_objects(stores, file, members)
     except (zipfile.BadZipFile, KeyError) as error:
         raise FormatError(f"{str(path)!r} is no bundle of runvault: {error}") from error
     except OSError as error:
         raise RunvaultError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    return join(stores, commit, f"bundle {path.name}", provenance), moved
 
 
 def _members(file: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:

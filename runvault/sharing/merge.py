@@ -128,9 +128,12 @@ class _Joining:
         if sides.is_behind(sides.theirs, sides.ours):
             return None
         if not sides.bases:
+            hint = "it is no archive of runvault, or its history was made anew; nothing was changed here"
+            if sides.is_shallow:
+                hint = "this clone is shallow and lacks history: run 'git fetch --unshallow', then try again"
             raise RunvaultError(
                 f"{self.name} is at {sides.theirs}, which has no commit in common with this archive at {sides.ours}",
-                "it is no archive of runvault, or its history was made anew; nothing was changed here",
+                hint,
             )
         switch = sides.entry_at(sides.theirs, SWITCH)
         check_switch(sides.read(switch) if switch is not None and switch.plain_file else None)

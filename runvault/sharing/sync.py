@@ -103,13 +103,12 @@ def pull(
 
 def _take(stores: Stores, remote: GitRemote, theirs: str, provenance: Provenance) -> Joined:
     """Merge what was fetched, unless the remote was rewritten since it was last looked at."""
-    from runvault.stores.git.init import init_archive
+    from runvault.stores.git.init import archive_to_fill
 
     seen = remote.seen()
     _refuse_rewritten(stores, remote, seen, theirs)
-    if stores.repository.tip() is None:
-        init_archive(stores.repository)
-    return join(stores, theirs, f"{stores.repository.branch} of {remote.name}", provenance)
+    with archive_to_fill(stores.repository):
+        return join(stores, theirs, f"{stores.repository.branch} of {remote.name}", provenance)
 
 
 def _refuse_rewritten(stores: Stores, remote: GitRemote, seen: str | None, theirs: str) -> None:

@@ -274,6 +274,24 @@ def test_an_unrelated_history_is_refused(team: Team) -> None:
     assert git(place(team.ada), "rev-parse", "runvault").strip() == before
 
 
+def test_a_pull_that_fails_leaves_no_empty_archive(team: Team, tmp_path: Path) -> None:
+    """It would list no runs, as if all were well. Here the clone has one commit of the archive, and no more."""
+    run = save(team.ada)
+    team.ada.push()
+    git(tmp_path, "clone", "--quiet", "--depth=1", "--no-single-branch", team.origin.as_uri(), "fresh")
+    from runvault.api.vault import find_vault
+
+    vault = find_vault(tmp_path / "fresh")
+    with pytest.raises(RunvaultError, match="no commit in common") as caught:
+        vault.pull()
+    assert "git fetch --unshallow" in str(caught.value.hint)
+    assert vault.stores.repository.tip() is None
+    git(tmp_path / "fresh", "fetch", "--quiet", "--unshallow")
+    assert vault.pull().runs_added == 1
+    assert vault.get(run.id).metrics == run.metrics
+    assert vault.verify(artifacts=True).findings == []
+
+
 def test_pulling_from_where_there_is_nothing_says_so(team: Team) -> None:
     with pytest.raises(RunvaultError, match="'origin' has no archive branch 'runvault'"):
         team.ada.pull()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from runvault.errors import RunvaultError
 from runvault.stores.git.checkout import checkouts_of, refuse_dirty
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.layout import FORMAT, STATIC_FILES
+from runvault.stores.git.lock import write_lock
 from runvault.stores.git.objects import Tip, open_repository
 from runvault.stores.git.repository import NO_OBJECT, Repository
 from runvault.stores.git.writing import TIMEOUT_S, Writer
@@ -52,6 +55,22 @@ def init_archive(repository: Repository, *, timeout_s: float = TIMEOUT_S) -> boo
         return None
 
     return Writer(repository).create(plan, timeout_s=timeout_s) is not None
+
+
+@contextmanager
+def archive_to_fill(repository: Repository) -> Iterator[None]:
+    """Make the archive branch where there is none, and take it back where what should fill it fails.
+
+    An empty archive that stayed would hide the reason: it lists no runs, and looks as if all were well.
+    """
+    made = repository.tip() is None and init_archive(repository)
+    try:
+        yield
+    except Exception:
+        if made:
+            with write_lock(repository.state_dir, TIMEOUT_S):  # as it was made: somebody may have saved into it
+                repository.git("update-ref", "-d", repository.ref, FIRST_COMMIT, ok=range(256))
+        raise
 
 
 def follow_remote(repository: Repository) -> bool:

@@ -89,6 +89,11 @@ class Sides:
         asked = repository.git("merge-base", "--all", "--end-of-options", ours, theirs, ok=(0, 1))
         self.bases = sorted(asked.stdout.decode("ascii").split())
 
+    @property
+    def is_shallow(self) -> bool:
+        """Whether common ancestors may be missing because the clone has not all of history."""
+        return self._repository.is_shallow()
+
     def differences(self) -> Iterator[Difference]:
         """Yield where the trees differ, run by run and file by file, in no order that means anything."""
         with translated("cannot compare two commits of the archive"):

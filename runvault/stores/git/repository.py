@@ -124,6 +124,10 @@ class Repository:
             raise git_failure(args, asked.returncode, asked.stderr)
         return asked.stdout.decode("ascii").strip() or None
 
+    def is_shallow(self) -> bool:
+        """Return whether history ends here before it does elsewhere."""
+        return self.git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
+
     def head(self) -> str | None:
         """Return the commit that HEAD of this work tree is at, None before the first one."""
         try:
