@@ -44,9 +44,16 @@ def odd_run(number: int) -> ForgedRun:
     params = {"odd": kinds[number % len(kinds)], "fast": number % 7, "mode": "ab"[number % 2], "a b": number}
     if number % 3 == 0:
         params["rare"] = number
+    if number % 3 == 1:  # a parameter of some runs is called like a field of all
+        params |= {"symbol": "IBM" if number % 2 else number, "interval": number / 10}
+    if number % 6 == 4:
+        params["half"] = str(number / 2)
     config = {**run.manifest["config"], "params": params}
     digest = str(config_hash(config))
     metrics = {**run.manifest["metrics"], "own_metric": None if number % 4 else number / 10}
+    if number % 6 == 1:  # and a metric like a parameter, and both like nothing of the others
+        metrics["fast"] = number * 1.5
+        metrics["half"] = number / 2
     if number % 5 == 0:
         metrics["sharpe_ratio"] = None
     name = f"{digest}-{run.manifest['seed']}"
@@ -179,6 +186,7 @@ names = st.sampled_from(
             "seed",
             "strategy",
             "created_at",
+            "interval",
             "fast",
             "odd",
             "rare",
@@ -227,6 +235,13 @@ conditions = st.recursive(
 @example(text="symbol != sharpe_ratio")
 @example(text="params.odd != symbol")
 @example(text="symbol == params.odd")
+@example(text="symbol == 'GOOG'")
+@example(text="symbol == 'GOOG' or symbol == 'IBM' and fast > 3")
+@example(text="interval == '1D'")
+@example(text="interval < fast")
+@example(text="interval is None")
+@example(text="half is None")
+@example(text="symbol not in ['IBM']")
 def test_every_condition_selects_what_python_selects(catalog: Catalog, runs: list[dict[str, Any]], text: str) -> None:
     expected = [run["id"] for run in runs if holds(parse_condition(text), run)]
     assert ids(catalog, where=text) == expected
@@ -259,9 +274,14 @@ def test_a_text_never_equals_a_number(catalog: Catalog, runs: list[dict[str, Any
 
 
 def test_symbol_means_any_of_the_symbols(catalog: Catalog, runs: list[dict[str, Any]]) -> None:
-    expected = [run["id"] for run in runs if "GOOG" in run["symbols"]]
-    assert ids(catalog, where='symbol == "GOOG"') == ids(catalog, symbol="GOOG") == expected
+    expected = [run for run in runs if "GOOG" in run["symbols"]]
+    assert ids(catalog, symbol="GOOG") == [run["id"] for run in expected]
     assert len(expected) == COUNT // 4
+    unnamed = [
+        run["id"] for run in expected if "symbol" not in run["params"]
+    ]  # where a parameter is called so, it counts
+    assert ids(catalog, where='symbol == "GOOG"') == unnamed
+    assert 0 < len(unnamed) < len(expected)
 
 
 def test_the_newest_run_comes_first(catalog: Catalog, runs: list[dict[str, Any]]) -> None:

@@ -26,8 +26,9 @@ from runvault.model.query import (
     Undefined,
     Value,
     Values,
+    names_of,
 )
-from runvault.stores.catalog.names import Column, Fact, Labels, Names, Place, Shown
+from runvault.stores.catalog.names import Column, Either, Fact, Labels, Names, Place, Shown, case
 from runvault.stores.catalog.schema import quoted
 
 Bound: TypeAlias = int | float | str | bytes | None
@@ -93,6 +94,7 @@ class Compiler:
     def __init__(self, names: Names, binder: Binder) -> None:
         self._names = names
         self._bind = binder
+        self._chosen: dict[str, Place] = {}  # of names that mean one thing of some runs and another of others
 
     def condition(self, condition: Condition) -> str:
         """Return the SQL of a condition."""
@@ -103,6 +105,17 @@ class Compiler:
                 return any_of([self.condition(part) for part in parts])
             case Not(inner):
                 return f"(NOT IFNULL({self.condition(inner)}, 0))"
+            case _:
+                return self._leaf(condition)
+
+    def _leaf(self, condition: Comparison | Membership | Undefined | Truth) -> str:
+        """Return the SQL of a condition without parts; where a name has several meanings, that of the run counts."""
+        for name in names_of(condition):
+            meant = self._names.resolve(name.path)
+            if isinstance(meant, Either) and name.path not in self._chosen:
+                sql = [self._choosing(name, place, condition) for place in meant.places]
+                return case(meant.places, sql)
+        match condition:
             case Comparison():
                 return self._comparison(condition)
             case Membership():
@@ -111,6 +124,13 @@ class Compiler:
                 return self._undefined(operand, negated)
             case Truth(operand):
                 return self._truth(operand)
+
+    def _choosing(self, name: Name, place: Place, condition: Comparison | Membership | Undefined | Truth) -> str:
+        """Return the SQL of a condition with one of the meanings of a name."""
+        self._chosen[name.path] = place
+        sql = self._leaf(condition)
+        del self._chosen[name.path]
+        return sql
 
     # Comparisons
 
@@ -240,7 +260,8 @@ class Compiler:
     def _place(self, operand: Operand) -> Place:
         if isinstance(operand, Value):
             raise TypeError(operand)
-        return self._names.resolve(operand.path)
+        meant = self._names.resolve(operand.path)
+        return self._chosen[operand.path] if isinstance(meant, Either) else meant
 
     def _operand(self, operand: Operand) -> str:
         if isinstance(operand, Value):
@@ -293,7 +314,7 @@ def _fact_driver(place: Fact, condition: str, values: Sequence[Bound]) -> Driver
 
 
 def _comparison_driver(
-    place: Place, op: str, value: Scalar, branch: int, indexed: Callable[[str], bool]
+    place: Place | Either, op: str, value: Scalar, branch: int, indexed: Callable[[str], bool]
 ) -> Driver | None:
     if value is None or op == "!=":
         return None

@@ -1,13 +1,14 @@
-"""What a name in a filter or a sort means in one branch: a metric, a parameter or a field, in this order."""
+"""What a name in a filter or a sort means: of each run a metric, a parameter or a field, in this order."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
 from runvault.errors import ConfigError
-from runvault.stores.catalog.schema import MOMENTS, NUMBERS, SHARED, SYMBOL, TAG
+from runvault.stores.catalog.schema import MOMENTS, NUMBERS, SHARED, SYMBOL, TAG, quoted
 
 
 class Column(NamedTuple):
@@ -42,10 +43,16 @@ class Nothing(NamedTuple):
     """A name in an archive without runs: never defined."""
 
 
+class Either(NamedTuple):
+    """A bare name that means one thing of some runs and another of others: the first of `places` that a run has."""
+
+    places: tuple[Column | Fact | Labels | Shown, ...]
+
+
 Place = Column | Fact | Labels | Shown | Nothing
 
 _TEXTS = ("id", "created_at", "strategy", "engine", "interval", "start", "end", "author", "alias")
-_PLACES: dict[str, Place] = {
+_PLACES: dict[str, Column | Labels | Shown] = {
     **{name: Column(name, is_number=False) for name in _TEXTS},
     "seed": Column("seed", is_number=True),
     "revision": Column("revision", is_number=True),
@@ -75,7 +82,7 @@ class Names:
         self.facts: dict[str, Fact] = {}  # that were asked for, by dotted name
         self.labels: set[int] = set()  # kinds that were asked for
 
-    def resolve(self, path: str) -> Place:
+    def resolve(self, path: str) -> Place | Either:
         """Return where a name's values are.
 
         Raises
@@ -86,11 +93,11 @@ class Names:
         path = path.removeprefix("config.")
         if self._periods_per_year is not None and path.removeprefix("metrics.") == "sharpe_ratio":
             return _sharpe_of_moments(self._periods_per_year)
-        place = self._bare(path) if "." not in path else self._dotted(path)
-        if isinstance(place, Labels):
-            self.labels.add(place.kind)
-        if place is not None:
-            return place
+        found = self._bare(path) if "." not in path else [self._dotted(path)]
+        places = tuple(place for place in found if place is not None)
+        self.labels.update(place.kind for place in places if isinstance(place, Labels))
+        if places:
+            return places[0] if len(places) == 1 else Either(places)
         if self._db.execute("SELECT 1 FROM runs WHERE branch = ? LIMIT 1", (self._branch,)).fetchone() is None:
             return Nothing()
         raise self._unknown(path)
@@ -99,15 +106,15 @@ class Names:
         """Return whether a bare name is that of a setting: tables show these, conditions write ``settings.fees``."""
         return self._had(f"settings.{name}") is not None
 
-    def _bare(self, name: str) -> Place | None:
-        return self._had(f"metrics.{name}") or self._had(f"params.{name}") or _PLACES.get(name)
+    def _bare(self, name: str) -> list[Column | Fact | Labels | Shown | None]:
+        return [self._had(f"metrics.{name}"), self._had(f"params.{name}"), _PLACES.get(name)]
 
-    def _dotted(self, path: str) -> Place | None:
+    def _dotted(self, path: str) -> Column | Fact | None:
         if path.startswith("moments."):
             return Column(path, is_number=True) if path in _NUMBERS else None
         return self._had(path)
 
-    def _had(self, path: str) -> Place | None:
+    def _had(self, path: str) -> Column | Fact | None:
         query = "SELECT name FROM names WHERE branch = ? AND path = ? AND runs > 0"
         row = self._db.execute(query, (self._branch, path)).fetchone()
         if row is None:
@@ -134,6 +141,21 @@ class Names:
         near = near[:3]
         hint = f"did you mean {' or '.join(near)}?" if near else f"names are metrics, params, {_SECTIONS} and fields"
         return ConfigError(f"no run has {_shown(path)}", hint)
+
+
+def case(places: Sequence[Place], sql: Sequence[str]) -> str:
+    """Return the SQL that goes with the first of `places` that a row ``r`` of `runs` has, or else with the last."""
+    whens = (f"WHEN {_has(place)} THEN {each}" for place, each in zip(places[:-1], sql, strict=False))
+    return f"(CASE {' '.join(whens)} ELSE {sql[-1]} END)"
+
+
+def _has(place: Place) -> str:
+    match place:
+        case Column(column):
+            return f"r.{quoted(column)} IS NOT NULL"
+        case Fact(name, owner):  # also where the value is null
+            return f"EXISTS (SELECT 1 FROM facts WHERE name = {name:d} AND owner = r.{owner})"  # noqa: S608 - a number and a column
+    return "1"
 
 
 def _sharpe_of_moments(periods_per_year: float) -> Shown:

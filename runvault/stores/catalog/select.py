@@ -28,7 +28,7 @@ from runvault.stores.catalog.conditions import (
     label_driver,
 )
 from runvault.stores.catalog.files import Damaged
-from runvault.stores.catalog.names import Column, Fact, Labels, Names, Place, Shown, encodable
+from runvault.stores.catalog.names import Column, Either, Fact, Labels, Names, Nothing, Place, Shown, case, encodable
 from runvault.stores.catalog.schema import NEVER_NULL, SYMBOL, TAG, index_of, quoted
 
 FEW = 1_000  # as many rows by number cost about as much as finding 50 of them in order
@@ -170,12 +170,13 @@ class Query:
         field = sort.removeprefix("-")
         if not encodable(field):
             raise ConfigError(f"no run has {field!a}")
-        place = self._names.resolve(field)
-        if isinstance(place, Labels):
-            if not place.single:
-                raise ConfigError(f"runs cannot be sorted by {field}, a list")
-            place = Column("symbol", is_number=False)
-        return Order(place, sort.startswith("-"))
+        meant = self._names.resolve(field)
+        places = meant.places if isinstance(meant, Either) else (meant,)
+        if all(isinstance(place, Labels) and not place.single for place in places):
+            raise ConfigError(f"runs cannot be sorted by {field}, a list")
+        sortable = [_sortable(place) for place in places]
+        several = Shown(case(places, [self._value(place) for place in sortable])) if len(places) > 1 else None
+        return Order(several or sortable[0], sort.startswith("-"))
 
     # Looking again
 
@@ -317,6 +318,13 @@ class Query:
         if column in _INDEXED:
             return _INDEXED[column]
         return index_of(column) if self.is_indexed(column) else None
+
+
+def _sortable(place: Place) -> Place:
+    """Return what stands for a place in an order: the first of a run's symbols, and nothing for a list."""
+    if isinstance(place, Labels):
+        return Column("symbol", is_number=False) if place.single else Nothing()
+    return place
 
 
 def match_of(words: str) -> str | None:
