@@ -368,9 +368,11 @@ def complete_metric(ctx: click.Context, _param: click.Parameter, incomplete: str
 
 
 def complete_field(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the name of a field, metric or parameter: the last of several, and behind the sign of an order."""
-    sign = "-" if incomplete.startswith("-") else ""
-    before = sign or incomplete[: incomplete.rfind(",") + 1]
+    """Complete the name of a field, metric or parameter: the last of several.
+
+    Behind the sign of an order click completes nothing: it takes the word for the beginning of an option.
+    """
+    before = incomplete[: incomplete.rfind(",") + 1]
     return _complete(ctx, lambda vault: (f"{before}{name}" for name in vault.complete_values("name")), incomplete)
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import click
 
-from runvault.cli.common import STYLES, Place, echo_csv, echo_json, notice, parse_pairs, read_params
+from runvault.cli.common import STYLES, Place, complete_tag, echo_csv, echo_json, notice, parse_pairs, read_params
 
 Json: TypeAlias = Any
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -30,7 +30,7 @@ def request_options(command: Command) -> Command:
             help="An input file or folder; NAME is prices where not said",
         ),
         click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True),
-        click.option("--tag", "tags", multiple=True, metavar="T"),
+        click.option("--tag", "tags", multiple=True, metavar="T", shell_complete=complete_tag),
         click.option("--note", default="", metavar="TEXT"),
         click.option("--no-portfolio", is_flag=True, help="Do not archive the engine's own dump beside the tables"),
         click.option(

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import click
 
-from runvault.cli.common import Context, Place, echo_csv, echo_json, notice, output_options
+from runvault.cli.common import Context, Place, complete_strategy, echo_csv, echo_json, notice, output_options
 from runvault.cli.saves import request_options, request_words, show_saved
 
 Json: TypeAlias = Any
@@ -61,7 +61,7 @@ def config(context: Context, /, form: str) -> None:
 
 @click.command()
 @click.argument("portfolio", type=Place(exists=True, dir_okay=False))
-@click.option("--strategy", required=True, metavar="S", help="Name of the strategy")
+@click.option("--strategy", required=True, metavar="S", shell_complete=complete_strategy, help="Name of the strategy")
 @request_options
 @output_options
 @click.pass_obj

@@ -47,6 +47,8 @@ def test_run_ids_and_aliases_complete(repo: Path, vault: rv.Vault, runs: list[rv
         (["best", "--metric", "sharpe"], ["sharpe_ratio"]),
         (["list", "--sort", "sharpe"], ["sharpe_ratio"]),
         (["list", "--columns", "id,params.f"], ["id,params.fast"]),
+        (["save", "pf.pkl", "--strategy", "dual"], ["dual_sma"]),
+        (["run", "strategy.py:backtest", "--tag", "t1"], ["t10", "t11"]),
         (["rest"], ["restore"]),
     ],
 )
