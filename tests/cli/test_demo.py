@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,10 @@ class Demo:
     def runs(self) -> set[str]:
         names = self.run("git", "ls-tree", "-r", "--name-only", ARCHIVE, "runs/").split()
         return {name.split("/")[2] for name in names if name.endswith("/manifest.json")}
+
+    def recipe(self, run: str) -> dict[str, Any]:
+        manifest = json.loads(self.run("git", "show", f"{ARCHIVE}:runs/{run[:2]}/{run}/manifest.json"))
+        return dict(manifest["recipe"])
 
     def kinds(self) -> list[str]:
         return self.run("git", "log", "--format=%(trailers:key=Kind,valueonly,separator=)", ARCHIVE).split()
@@ -88,28 +93,26 @@ def test_the_demo_prints_the_leaderboard_and_a_diff_and_leaves_a_page(demo: Demo
     assert all(title in page for title in ("Equity and drawdown", "Leaderboard", "Two runs compared"))
 
 
-def test_the_single_runs_have_recipes_and_replay_exactly(demo: Demo) -> None:
-    tip = demo.tip()
+def test_runs_of_both_kinds_have_recipes_and_replay_exactly(demo: Demo) -> None:
     singles = json.loads((demo.path / "build" / "backtest.json").read_text())["runs"]
+    best = json.loads(demo.run("runvault", "best", "--tag", "sweep", "-n", "1", "--json"))["runs"][0]["id"]
     assert len(singles) == SINGLES
     for run in singles:
-        recipe = json.loads(demo.run("runvault", "show", run, "--file", "manifest.json"))["recipe"]
+        recipe = demo.recipe(run)
         assert recipe["entry"] == "examples/strategy.py:backtest"
         assert recipe["stage"] == {"name": "backtest", "file": "dvc.yaml"}
         assert list(recipe["inputs"]) == ["prices"]
-    for run in singles[:2]:
-        assert json.loads(demo.run("runvault", "replay", run, "--json"))["verdict"] == "exact"
+    assert demo.recipe(best)["entry"] == "examples/strategy.py:backtests"
+    assert demo.recipe(best)["stage"] == {"name": "sweep", "file": "dvc.yaml"}
+
+    chosen = {best, *singles[:2]}
+    demo.run("runvault", "tag", *chosen, "--add", "golden")
+    tip = demo.tip()
+    replays = json.loads(demo.run("runvault", "check", "--json"))["replays"]
+    assert {(each["of"], each["verdict"]) for each in replays} == {(run, "exact") for run in chosen}
     assert json.loads(demo.run("runvault", "stale", "--strategy", "dual_sma", "--json")) == {"runs": []}
     assert demo.tip() == tip
     assert demo.status() == ""
-
-
-def test_a_run_of_the_sweep_has_a_recipe_and_replays_exactly(demo: Demo) -> None:
-    best = json.loads(demo.run("runvault", "best", "--tag", "sweep", "-n", "1", "--json"))["runs"][0]
-    recipe = json.loads(demo.run("runvault", "show", best["id"], "--file", "manifest.json"))["recipe"]
-    assert recipe["entry"] == "examples/strategy.py:backtests"
-    assert recipe["stage"] == {"name": "sweep", "file": "dvc.yaml"}
-    assert json.loads(demo.run("runvault", "replay", best["id"], "--json"))["verdict"] == "exact"
 
 
 def test_dvc_shows_the_metrics_and_draws_the_curves(demo: Demo) -> None:
