@@ -66,7 +66,7 @@ def archive_to_fill(repository: Repository) -> Iterator[None]:
     made = repository.tip() is None and init_archive(repository)
     try:
         yield
-    except Exception:
+    except BaseException:
         if made:
             with write_lock(repository.state_dir, TIMEOUT_S):  # as it was made: somebody may have saved into it
                 repository.git("update-ref", "-d", repository.ref, FIRST_COMMIT, ok=range(256))
