@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import TypeVar
 
 FULL_COUNTS = os.environ.get("RUNVAULT_FAULTS") == "full"
+T = TypeVar("T")
 
 
-def full_counts(short: int, full: int) -> int:
-    """Return how often a fault test repeats: `short` in every run, `full` behind `make faults`."""
+def full_counts(short: T, full: T) -> T:
+    """Return what, or how often, a fault test repeats: `short` in every run, `full` behind `make faults`."""
     return full if FULL_COUNTS else short
 
 

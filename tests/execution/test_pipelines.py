@@ -62,35 +62,39 @@ def test_a_stage_archives_its_run_and_leaves_metrics_and_a_page(vault: rv.Vault,
     assert vault.replay(run).verdict == "exact"
 
 
-@pytest.mark.parametrize("where", [[], ["--temp"]])
-def test_an_experiment_archives_into_the_real_archive(vault: rv.Vault, pipeline: Path, where: list[str]) -> None:
+def test_experiments_archive_into_the_real_archive(vault: rv.Vault, pipeline: Path) -> None:
+    """One of the working tree, and one that runs in a clone that is thrown away."""
     dvc(pipeline, "repro")
-    dvc(pipeline, "exp", "run", "--name", "wider", "--set-param", "fast=4", *where)
+    dvc(pipeline, "exp", "run", "--name", "here", "--set-param", "fast=4")
+    dvc(pipeline, "exp", "run", "--temp", "--name", "there", "--set-param", "fast=5")
 
-    assert [run.params["fast"] for run in vault.list(sort="created_at")] == [3, 4]
-    assert vault.replay(vault.get("latest")).verdict == "exact"
+    runs = vault.list(sort="created_at")
+    assert [run.params["fast"] for run in runs] == [3, 4, 5]
+    assert [vault.replay(run).verdict for run in runs] == ["exact", "exact", "exact"]
 
 
-@pytest.mark.parametrize("start", [["exp", "run", "--run-all"], ["queue", "start"]], ids=" ".join)
-def test_a_queued_experiment_archives_into_the_real_archive(vault: rv.Vault, pipeline: Path, start: list[str]) -> None:
+def test_queued_experiments_archive_into_the_real_archive(vault: rv.Vault, pipeline: Path) -> None:
     dvc(pipeline, "repro")
-    dvc(pipeline, "exp", "run", "--queue", "--name", "wider", "--set-param", "fast=4")
-    before = git(pipeline, "status", "--porcelain")
-    assert vault.count() == 1
+    fast = 3
+    for name, start in (("all", ["exp", "run", "--run-all"]), ("queued", ["queue", "start"])):
+        fast += 1
+        dvc(pipeline, "exp", "run", "--queue", "--name", name, "--set-param", f"fast={fast}")
+        before = git(pipeline, "status", "--porcelain")
+        assert vault.count() == fast - 3
 
-    dvc(pipeline, *start)
-    wait_for(pipeline, "wider")
+        dvc(pipeline, *start)
+        wait_for(pipeline, name)
 
-    assert [run.params["fast"] for run in vault.list(sort="params.fast")] == [3, 4]
-    assert vault.get("latest").manifest["recipe"]["stage"]["name"] == "backtest"
-    assert vault.replay("latest").verdict == "exact"
-    assert git(pipeline, "status", "--porcelain") == before
+        assert [run.params["fast"] for run in vault.list(sort="params.fast")] == list(range(3, fast + 1))
+        assert vault.get("latest").manifest["recipe"]["stage"]["name"] == "backtest"
+        assert vault.replay("latest").verdict == "exact"
+        assert git(pipeline, "status", "--porcelain") == before
 
 
 def wait_for(place: Path, name: str) -> None:
     """Wait until a queued experiment has ended: the worker of `dvc queue start` runs in the background."""
     for _ in range(240):
-        status = dvc(place, "queue", "status")
+        (status,) = (line for line in dvc(place, "queue", "status").splitlines() if f" {name} " in line)
         assert "Failed" not in status, dvc(place, "queue", "logs", name)
         if "Success" in status:
             return
