@@ -152,29 +152,34 @@ def replay(context: Context, /, ref: str, form: str, printed: bool, **said: Any)
 
     Without changes: exact, close (status 0), drift (1) or failed (50). With changes: a new run that names this one.
     """
+    words = {name: value for name, value in said.items() if value is not None and value is not False and value != ()}
     if printed:
+        if words:
+            raise click.UsageError("--print prints the run as it is archived, without changes and other options")
         script = context.open().replay_lines(ref)
         if form == "json":
             echo_json({"lines": script.splitlines()})
         else:
             click.echo(script)
         return 0
-    words = {name: value for name, value in said.items() if value is not None and value is not False}
-    words["set"] = parse_pairs(words.pop("values"), "--set")
-    words["data"] = parse_data(words.pop("data"))
+    words["set"] = parse_pairs(words.pop("values", ()), "--set")
+    words["data"] = parse_data(words.pop("data", ()))
     vault = context.open_to_write()
     with working(f"replaying {ref}") as stop_showing:
         done = vault.replay(ref, ask=_asker(stop_showing), **words)
     document = done.to_dict()
     if form == "json":
         echo_json(document)
+    elif form == "csv":
+        made = None if done.run is None else done.run.id
+        echo_csv([["run", "verdict", "reason", "new"], [done.of, done.verdict, "; ".join(done.reason), made]])
     else:
         from runvault.views.replays import replay_text
         from runvault.views.text import runs_table
 
-        click.echo(replay_text(document))
+        click.echo(replay_text(document, STYLES[form]))
         if done.run is not None:
-            click.echo(runs_table([done.run.to_dict()], style=STYLES.get(form, "simple")))
+            click.echo(runs_table([done.run.to_dict()], style=STYLES[form]))
     return STATUS[done.verdict]
 
 

@@ -22,11 +22,11 @@ _MEANING = {
 _HOW = {"exact": "exactly", "close": "closely", "drift": "with drift", "failed": "in vain"}
 
 
-def replay_text(replay: Mapping[str, Json]) -> str:
+def replay_text(replay: Mapping[str, Json], style: str = "simple") -> str:
     """Return one replay: the verdict, what moved, and the reasons."""
     parts = [f"{_short(replay['of'])}: {replay['verdict']} ({_MEANING[replay['verdict']]})"]
     if replay["metrics"]:
-        parts.append(metric_changes(replay["metrics"]))
+        parts.append(metric_changes(replay["metrics"], style))
     parts += [f"  {inert(line)}" for line in replay["reason"]]
     return "\n".join(parts)
 

@@ -193,6 +193,11 @@ def test_a_number_is_finite(program, runs: list[rv.Run], words: list[str], numbe
     check(program(*words, number), 2, number, words[-1], "hint: ")
 
 
+@pytest.mark.parametrize("said", [["--set", "params.fast=3"], ["--seed", "0"], ["--at", "HEAD"], ["--record"]])
+def test_lines_are_printed_for_the_run_as_it_is(program, runs: list[rv.Run], said: list[str]) -> None:
+    check(program("replay", "latest", "--print", *said), 2, "--print", "hint: ")
+
+
 @pytest.mark.parametrize(
     "where", ["__import__('os').system('true')", "sharpe_ratio", "1 +", "lambda: 1", "[x for x in y]"]
 )

@@ -367,21 +367,24 @@ def test_the_commands_answer_by_their_status(
     (here / "smoothing.py").write_text("def mean(close, bars):\n    return close\n")
     git(here, "add", "smoothing.py")
     git(here, "commit", "--quiet", "--message", "smoothing: none")
-    assert program(["replay", saved.id, "--at", "HEAD"]) == 1
-    assert "drift" in capsys.readouterr().out
+    assert program(["replay", saved.id, "--at", "HEAD", "--format", "md"]) == 1
+    shown = capsys.readouterr().out
+    assert "drift" in shown
+    assert "| metric " in shown
     assert program(["replay", saved.id, "--set", "params.fats=1"]) == 13
     capsys.readouterr()
     assert program(["replay", saved.id, "--at", "nosuch"]) == 13
     assert "no commit 'nosuch' in this clone\nhint: name a branch" in capsys.readouterr().err
 
 
-def test_zero_is_a_change_as_any_other_number(vault: rv.Vault) -> None:
+def test_zero_is_a_change_as_any_other_number(vault: rv.Vault, capsys: pytest.CaptureFixture[str]) -> None:
     run = vault.run("strategy.py:cash", data=DATA, params={"init_cash": 100.0}, seed=7).run
 
-    assert program(["replay", run.id, "--seed", "0", "--cash", "0"]) == 0
+    assert program(["replay", run.id, "--seed", "0", "--cash", "0", "--format", "csv"]) == 0
 
     changed = vault.get("latest")
     assert (changed.seed, changed.params) == (0, {"init_cash": 0})
+    assert capsys.readouterr().out == f"run,verdict,reason,new\n{run.id},changed,,{changed.id}\n"
 
 
 def test_a_tolerance_of_zero_makes_nothing_close(vault: rv.Vault, here: Path) -> None:
