@@ -170,4 +170,7 @@ def test_the_quick_start_runs_and_leaves_the_checkout_clean(demo: Demo) -> None:
         len(demo.run("runvault", "list", "--strategy", "quickstart", "--columns", "id").splitlines()) == 4
     )  # two of them head the table
     assert "params.fast" in printed
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").partition("$ runvault best -n 2\n")[2].partition("```")[0]
+    assert shown.count("\n") == 4
+    assert all(line.partition("2026-")[0] in printed for line in shown.splitlines())  # all but when it was saved
     assert demo.status() == ""
