@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from runvault.model.metrics import METRICS
 from runvault.views.grid import Grid
 from runvault.views.inert import inert
-from runvault.views.values import UNDEFINED, show_field, show_value
+from runvault.views.values import UNDEFINED, show_field, show_measure, show_value
 
 Json: TypeAlias = Any
 
@@ -160,7 +160,7 @@ def diff_text(diff: Mapping[str, Json], trade_rows: Sequence[Mapping[str, Json]]
     parts.append(_trades(diff["trades"], trade_rows, style))
     if diff["equity"]:
         correlation, gap = diff["equity"]["correlation"], diff["equity"]["max_abs_gap"]
-        parts.append(f"equity\n  correlation {show_value(correlation)}, largest gap {show_value(gap)}")
+        parts.append(f"equity\n  correlation {show_measure(correlation)}, largest gap {show_measure(gap)}")
     parts.append(_code(diff["code"]))
     parts.append(_changes("environment", diff["environment"], style))
     parts.extend(f"missing: {inert(text)}" for text in diff["missing"])
@@ -191,7 +191,7 @@ def _trades(trades: Mapping[str, Json] | None, rows: Sequence[Mapping[str, Json]
     if trades is None:
         return ""
     counts = "{same} the same, {changed} changed, {only_a} only in a, {only_b} only in b".format(**trades)
-    shown = [[show_value(value) for value in row.values()] for row in rows]
+    shown = [[show_measure(value) for value in row.values()] for row in rows]
     return f"trades\n  {counts}" + (f"\n{table(shown, list(rows[0]), style)}" if rows else "")
 
 

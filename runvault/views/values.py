@@ -19,18 +19,30 @@ def show_metric(name: str, value: float | int | None) -> str:
 
 
 def show_value(value: Json) -> str:
-    """Return any value of a config on one line."""
+    """Return any value of a config on one line; a number with all its digits, as two that differ are to be told apart.
+
+    Examples
+    --------
+    >>> show_value(0.001), show_value(10_000.0), show_value(0.1 + 0.2)
+    ('0.001', '10000', '0.30000000000000004')
+    """
     if value is None:
         return UNDEFINED
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return f"{value:g}"
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
     if isinstance(value, Mapping):
         return show_pairs(value)
     if isinstance(value, (list, tuple)):
         return ", ".join(map(show_value, value))
     return inert(str(value))
+
+
+def show_measure(value: Json) -> str:
+    """Return what was computed and has no unit of a metric, such as a price: a number to six digits."""
+    return f"{value:g}" if isinstance(value, float) else show_value(value)
 
 
 def show_pairs(values: Mapping[str, Json]) -> str:

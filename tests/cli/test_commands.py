@@ -220,6 +220,16 @@ def test_compare_shows_what_differs(program, runs: list[rv.Run]) -> None:
     assert program("compare").status == 2
 
 
+@pytest.mark.parametrize("command", ["diff", "compare"])
+def test_parameters_that_differ_late_are_told_apart(program, vault: rv.Vault, command: str) -> None:
+    for step in (1234567.25, 1234567.5):
+        vault.save(make_result(), strategy="s", params={"step": step, "rates": [0.1, step / 1e7]})
+
+    shown = program(command, "latest-1", "latest").out.split("\n")
+    assert any(line.split() == ["params.step", "1234567.25", "1234567.5"] for line in shown)
+    assert any(line.split()[1:] == ["0.1,", "0.123456725", "0.1,", "0.12345675"] for line in shown)
+
+
 def test_best_and_similar_are_listings(program, runs: list[rv.Run]) -> None:
     best = program("best", "--metric", "total_return", "-n", "2", "--json").json
     assert [run["params"]["fast"] for run in best["runs"]] == [11, 10]
