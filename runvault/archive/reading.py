@@ -80,10 +80,19 @@ def _begins(run: str, beginning: str, seed: int | None) -> bool:
 
 
 def _latest(stores: Stores, back: int) -> RunId:
-    rows = list(stores.catalog().select(stores.repository.ref, Selection(limit=1, offset=back)))
-    if not rows:
-        raise RunNotFoundError(f"the archive has no {back + 1} runs", hint="run 'runvault list' to see every run")
-    return RunId.parse(rows[0]["id"])
+    ref, selection = stores.repository.ref, Selection(limit=1, offset=back)
+    rows = list(stores.catalog().select(ref, selection))
+    if rows:
+        return RunId.parse(rows[0]["id"])
+    count = stores.catalog().count(ref, selection)
+    if not count:
+        hint = "save one with 'runvault save' or 'runvault run', or run 'runvault pull' for those saved elsewhere"
+        raise RunNotFoundError(f"there is no run on {ref} yet", hint=hint)
+    oldest = "latest" if count == 1 else f"latest-{count - 1}"
+    raise RunNotFoundError(
+        f"there is no latest-{back} on {ref}: the first of its {count} run(s) is {oldest}",
+        hint="run 'runvault list' to see every run",
+    )
 
 
 def _not_found(stores: Stores, text: str, past: str | None = None) -> RunNotFoundError:

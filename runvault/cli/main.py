@@ -131,7 +131,9 @@ def run(args: list[str] | None = None) -> int:
         return _fail(str(error), error.hint, error.exit_code)
     except Exception as error:
         _trace(argv)
-        return _fail(f"{type(error).__name__}: {error}", "run with --debug to see where; please report it", 3)
+        return _fail(
+            f"{type(error).__name__}: {error}", "run it again as 'runvault --debug …' to see where; please report it", 3
+        )
     return status if isinstance(status, int) else 0
 
 
@@ -148,7 +150,13 @@ def _general_hint(error: RunvaultError, command: str) -> str | None:
 
 def _usage_hint(error: click.ClickException) -> str | None:
     context = getattr(error, "ctx", None)
-    return f"run '{context.command_path} --help'" if context else None
+    if context is None:
+        return None
+    if isinstance(error, click.NoSuchOption) and any(error.option_name in option.opts for option in cli.params):
+        return (
+            f"it goes before the command: {context.find_root().info_name} {error.option_name} … {context.info_name} …"
+        )
+    return f"run '{context.command_path} --help'"
 
 
 def _fail(message: str, hint: str | None, status: int) -> int:

@@ -193,6 +193,20 @@ def test_a_number_is_finite(program, runs: list[rv.Run], words: list[str], numbe
     check(program(*words, number), 2, number, words[-1], "hint: ")
 
 
+@pytest.mark.parametrize("said", [["--debug"], ["--repo", "."], ["--branch", "team"], ["--branch=team"]])
+def test_what_is_said_of_the_program_goes_before_the_command(program, runs: list[rv.Run], said: list[str]) -> None:
+    name = said[0].partition("=")[0]
+    check(program("list", *said), 2, f"hint: it goes before the command: runvault {name} … list …")
+
+
+def test_the_latest_of_too_few_runs(program, vault: rv.Vault) -> None:
+    check(program("show", "latest"), 11, "there is no run on refs/heads/runvault yet", "runvault pull")
+    vault.save(make_result(), strategy="s")
+    check(program("show", "latest-3"), 11, "no latest-3", "the first of its 1 run(s) is latest\n")
+    vault.save(make_result(), strategy="s", seed=1)
+    check(program("show", "latest-2"), 11, "the first of its 2 run(s) is latest-1\n")
+
+
 @pytest.mark.parametrize("said", [["--set", "params.fast=3"], ["--seed", "0"], ["--at", "HEAD"], ["--record"]])
 def test_lines_are_printed_for_the_run_as_it_is(program, runs: list[rv.Run], said: list[str]) -> None:
     check(program("replay", "latest", "--print", *said), 2, "--print", "hint: ")
