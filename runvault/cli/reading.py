@@ -241,7 +241,8 @@ def compare(context: Context, /, runs: tuple[str, ...], everything: bool, form: 
     else:
         from runvault.views.text import comparison_text
 
-        echo_paged(comparison_text(found.to_dict(), STYLES[form]).splitlines())
+        if len(chosen) > 1 or found.rows:
+            echo_paged(comparison_text(found.to_dict(), STYLES[form]).splitlines())
 
 
 @click.command()

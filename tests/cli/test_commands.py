@@ -285,7 +285,9 @@ def test_a_pipe_gets_whole_cells_and_unknown_columns_are_errors(program, runs: l
 def test_compare_takes_names_and_filters_together(program, runs: list[rv.Run]) -> None:
     document = program("compare", runs[0].id, "--where", "total_return < 0", "--json").json
     assert [run["id"] for run in document["runs"]] == [runs[0].id, runs[2].id]
-    assert "no runs" in program("compare", "--strategy", "nobody").err
+    none, one = program("compare", "--strategy", "nobody"), program("compare", runs[0].id)
+    assert (none.out, none.err.strip()) == ("", "no runs")
+    assert (one.out, one.err.strip()) == ("", f"only {runs[0].short_id}: nothing to compare it with")
 
 
 def test_log_of_a_run_has_a_limit(program, vault: rv.Vault) -> None:
