@@ -18,7 +18,6 @@ from runvault.model.times import LAST_SECOND, format_instant
 Json: TypeAlias = Any
 
 PICKLE = "portfolio.pkl"
-ARCHIVE_README = "README.md"
 
 
 @dataclass(frozen=True)

@@ -329,11 +329,7 @@ def read_params(path: str | None) -> dict[str, Json]:
     try:
         text = Path(path).read_text(encoding="utf-8")
         values = parse_json(text, "--params") if path.endswith(".json") else YAML(typ="safe", pure=True).load(text)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"cannot read {path}: {' '.join(str(error).split())}", param_hint="--params"
-        ) from error
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+    except (OSError, ValueError, YAMLError) as error:
         raise click.BadParameter(
             f"cannot read {path}: {' '.join(str(error).split())}", param_hint="--params"
         ) from error

@@ -17,8 +17,6 @@ from runvault.errors import FormatError
 if TYPE_CHECKING:
     from runvault.engines.result import Json
 
-NOT_FIXED = "non-fixed frequency"
-
 
 def describe_offset(offset: Any) -> Json:
     """Return an index frequency as text, or as an object for a business calendar with holidays.
