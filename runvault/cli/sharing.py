@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = Any
 Command = TypeVar("Command", bound=Callable[..., Any])
-NAMED = 5  # input data and removed runs that are named one by one
+NAMED = 5  # input data, removed runs and objects that are named one by one
 
 
 def _object_options(command: Command) -> Command:
@@ -216,8 +216,9 @@ def _show(shared: Shared, form: str, verb: str) -> int:
     for each in shared.unread:
         notice(f"kept unread: {each['run']}: {each['problem']}; pip install --upgrade runvault")
     _name_some([f"removed: {run}" for run in shared.removed_runs], f"{shared.removed} runs removed in all")
-    for name, problem in (shared.failed or {}).items():
-        notice(f"object {name} was not moved: {problem}")
+    failed = shared.failed or {}
+    lines = [f"object {name} was not moved: {problem}" for name, problem in failed.items()]
+    _name_some(lines, f"{len(failed)} objects that were not moved in all")
     if shared.withheld:
         notice(f"{len(shared.withheld)} objects, {sum(shared.withheld.values()):,} bytes, stayed where they are")
     return 1 if shared.refused else 0

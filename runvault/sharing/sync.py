@@ -201,6 +201,7 @@ def _send_objects(
     going, synced.withheld = _chosen(pointers_brought(stores, memory.commit, tip), choice if remote else NOTHING)
     if remote is None or not going:
         return
+    memory.refuse_gone()
     there = remote.present(wanted.md5 for _, wanted in going)
     lacking = [(path, wanted) for path, wanted in going if wanted.md5 not in there]
     inputs = {
@@ -282,13 +283,27 @@ class _Memory:
 
     def __init__(self, stores: Stores, remote: ObjectRemote | None, what: str) -> None:
         self._repository = stores.repository
+        self._remote = remote
         place = hashlib.sha256((remote.url if remote else "").encode()).hexdigest()[:16]
         self._ref = f"refs/runvault/{what}/{place}/{stores.repository.branch}"
         commit = resolve(stores.repository, self._ref)
         known = commit is not None and stores.reader.is_ancestor(commit, stores.require_tip())
         self.commit = commit if known else None
 
+    def refuse_gone(self) -> None:
+        """Raise RunvaultError where objects were sent to a folder that is not there any more.
+
+        A new one in its place would get what is new alone, and where a share is not mounted nobody else would see it.
+        """
+        if self.commit is not None and self._remote is not None and self._remote.is_gone:
+            raise RunvaultError(
+                f"the DVC remote {self._remote.name!a} is gone: objects were sent to it, and there is no folder "
+                f"{str(self._remote.folder)!r}",
+                "nothing was pushed; is it mounted? If it begins anew, "
+                f"'git update-ref -d {self._ref}' forgets what was sent, and the next push sends all of it",
+            )
+
     def note(self, commit: str) -> None:
         """Remember that everything up to `commit` was moved."""
-        if commit != self.commit:
+        if commit != self.commit and not (self._remote is not None and self._remote.is_gone):
             self._repository.git(*DURABLE, "update-ref", self._ref, commit)

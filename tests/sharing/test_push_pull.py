@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import weakref
 from collections.abc import Mapping
@@ -272,6 +273,35 @@ def test_an_unrelated_history_is_refused(team: Team) -> None:
     with pytest.raises(RunvaultError, match=rf"at {other}, which has no commit in common.*{before}"):
         team.ada.pull()
     assert git(place(team.ada), "rev-parse", "runvault").strip() == before
+
+
+def test_a_remote_that_is_gone_for_a_while_is_no_remote_without_objects(team: Team) -> None:
+    """As a share that is not mounted: what it has comes with the next pull, and no other takes its place."""
+    team.ada.push()
+    bob = team.join("Bob")
+    first = save(team.ada)
+    team.ada.push()
+    away = team.storage.rename(team.folder / "away")
+    failed = bob.pull().failed
+    assert failed is not None
+    assert all("has no folder" in problem for problem in failed.values())
+    assert len(failed) == len(first.artifacts)
+
+    save(team.ada, fast=11)
+    with pytest.raises(RunvaultError, match="the DVC remote 'storage' is gone") as caught:
+        team.ada.push()
+    assert not team.storage.exists()
+    away.rename(team.storage)
+    assert bob.pull().artifacts == len(first.artifacts)
+    team.ada.push()
+    assert bob.pull().runs_added == 1
+    assert bob.verify().findings == []
+
+    # It may as well begin anew.
+    shutil.rmtree(team.storage)
+    save(team.ada, fast=12)
+    git(place(team.ada), *re.findall(r"'git (update-ref -d \S+)'", str(caught.value.hint))[0].split())
+    assert team.ada.push().artifacts == 3 * len(first.artifacts)
 
 
 def test_a_pull_that_fails_leaves_no_empty_archive(team: Team, tmp_path: Path) -> None:

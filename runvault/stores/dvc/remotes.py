@@ -40,6 +40,11 @@ class ObjectRemote:
         self.odb = odb
         self.folder = Path(str(odb.path)) if odb.fs.protocol == "local" else None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is a folder that is not there: nothing was ever sent to it, it was deleted, or is not mounted."""
+        return self.folder is not None and not self.folder.is_dir()
+
     def present(self, names: Iterable[str]) -> set[str]:
         """Return which of these objects it has; whether they are whole is not known before they are fetched.
 

@@ -171,6 +171,8 @@ def _fetch_one(remote: ObjectRemote, batch: Batch, wanted: Wanted) -> int:
         try:
             taken = copy_checked(remote.chunks(wanted.md5), file, wanted)
         except FileNotFoundError as error:
+            if remote.is_gone:
+                raise RunvaultError(f"the DVC remote {remote.name!a} has no folder {str(remote.folder)!r}") from error
             raise ArtifactMissingError(f"the DVC remote {remote.name!a} does not have it") from error
 
     batch.add(wanted.md5, write, lambda path: describe_file(path).md5 == wanted.md5.removesuffix(".dir"))
