@@ -161,7 +161,11 @@ def _load_file(path: Path, root: Path) -> ModuleType:
     if package != path.parent:  # inside packages: under its dotted name, so that its relative imports work
         if str(package) not in sys.path:
             sys.path.insert(1, str(package))
-        return importlib.import_module(".".join(path.relative_to(package).with_suffix("").parts))
+        module = importlib.import_module(".".join(path.relative_to(package).with_suffix("").parts))
+        if _source_of(module) != path:  # such as that of another repository, or an installed one
+            what = f"{module.__name__!r} is imported from {str(_source_of(module))!r}, not from {str(path)!r}"
+            raise ReplayError(what, hint="run it in a process of its own, where no other package has its name")
+        return module
     if str(path.parent) not in sys.path:  # a script finds what lies beside it
         sys.path.insert(1, str(path.parent))
     known = sys.modules.get(path.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -259,6 +260,22 @@ def test_a_file_inside_a_package_is_imported_under_its_dotted_name(vault: rv.Vau
 
     assert by_file.run.params == {"bars": 4}
     assert by_name.id == by_file.id
+
+
+def test_a_package_of_that_name_from_elsewhere_is_not_run_in_its_place(
+    vault: rv.Vault, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (tmp_path / "elsewhere" / "booked", here / "booked"):
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").touch()
+        (folder / "hold.py").write_text("def hold(prices):\n    return None\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
+    importlib.import_module("booked.hold")
+
+    with pytest.raises(rv.ReplayError, match=r"'booked\.hold' is imported from .*elsewhere"):
+        vault.run("booked/hold.py:hold", data=DATA)
+    for name in ("booked", "booked.hold"):
+        del sys.modules[name]
 
 
 def test_the_program_prints_the_run(vault: rv.Vault, capsys: pytest.CaptureFixture[str]) -> None:
