@@ -7,11 +7,13 @@ import operator
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from datetime import date
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from runvault.errors import ConfigError
+from runvault.execution.series import Span
 from runvault.model.query import Selection
 
 FILTERS = frozenset(field.name for field in fields(Selection))
@@ -104,6 +106,46 @@ def as_number(value: Any, name: str, least: float = -math.inf, *, above: bool = 
         raise ConfigError(f"{name} is {value}, not a finite number{bound}")
     number: float = value
     return number
+
+
+def as_span(said: Mapping[str, Any]) -> Span:
+    """Return ``start``, ``end`` and ``interval``; None is not said, and Python's and pandas' own times are text.
+
+    Raises
+    ------
+    ConfigError
+        One is empty, or neither text nor a time.
+
+    Examples
+    --------
+    >>> as_span({"start": date(2024, 5, 1), "interval": "1W"})
+    Span(start='2024-05-01', end=None, interval='1W')
+    """
+    bounds = {name: said.get(name) for name in ("start", "end", "interval")}
+    for name, value in bounds.items():
+        if name != "interval" and isinstance(value, date):
+            bounds[name] = value.isoformat()
+        elif value is not None and not isinstance(value, str):
+            what = "1h, 1D or 1W" if name == "interval" else "2024-05-01 or 2024-05-01T09:30:00"
+            raise ConfigError(f"{name} is a {type(value).__name__}, no text", hint=f"write {what}")
+        elif value is not None and not value.strip():
+            raise ConfigError(f"{name} is empty", hint="leave it out to have it as recorded")
+    return Span(**bounds)
+
+
+def as_data(data: Any) -> dict[str, Path]:
+    """Return input files by argument; one path alone is that of ``prices``.
+
+    Raises
+    ------
+    ConfigError
+        They are no mapping, or a path is empty.
+    """
+    if isinstance(data, (str, PathLike)):
+        data = {"prices": data}
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"data is a {type(data).__name__}", hint='name the files: data={"prices": "prices.csv"}')
+    return {name: as_path(path, f"data {name}") for name, path in data.items()}
 
 
 def as_path(path: str | PathLike[str], name: str) -> Path:

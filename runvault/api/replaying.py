@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from runvault.api.arguments import as_number, as_path, as_seed
+from runvault.api.arguments import as_data, as_number, as_seed, as_span
 from runvault.api.machine import installed, provenance
 from runvault.archive.reading import Located
 from runvault.errors import ConfigError, ReplayError, RunvaultError
@@ -15,7 +15,6 @@ from runvault.execution.bisect import bisect as bisect_run
 from runvault.execution.overrides import Overrides
 from runvault.execution.replay import Ask, ReplayOutcome, ReplayRequest
 from runvault.execution.replay import replay as replay_run
-from runvault.execution.series import Span
 
 if TYPE_CHECKING:
     from runvault.api.run import Run
@@ -108,14 +107,16 @@ def _request(vault: Vault, said: Mapping[str, Any]) -> ReplayRequest:
         if name not in OVERRIDES and name not in OPTIONS:
             known = ", ".join(sorted((OVERRIDES | OPTIONS) - {"ask"}))
             raise ConfigError(f"a replay takes no {name!r}", hint=f"it takes {known}")
-    seed = said.get("seed")
+    seed, values = said.get("seed"), said.get("set") or {}
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"set is a {type(values).__name__}", hint='name the values: set={"params.fast": 20}')
     return ReplayRequest(
         overrides=Overrides(
-            values=dict(said.get("set") or {}),
-            span=Span(said.get("start"), said.get("end"), said.get("interval")),
+            values=dict(values),
+            span=as_span(said),
             cash=as_number(said.get("cash"), "cash"),
             seed=None if seed is None else as_seed(seed),
-            data={name: as_path(path, f"data {name}") for name, path in (said.get("data") or {}).items()},
+            data=as_data(said.get("data") or {}),
         ),
         at=said.get("at"),
         rtol=as_number(said.get("rtol"), "rtol", 0),

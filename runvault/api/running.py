@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from runvault.api.arguments import as_seed, as_series, texts
+from runvault.api.arguments import as_data, as_seed, as_series, as_span, texts
 from runvault.api.machine import provenance
 from runvault.api.saved import Saved
 from runvault.errors import ConfigError, RunvaultError
 from runvault.execution.calls import bind
 from runvault.execution.commands import run_command as run_a_command
 from runvault.execution.run import RunOutcome, RunRequest, run_entry, run_function
-from runvault.execution.series import Span, read_input
+from runvault.execution.series import read_input
 from runvault.stores.git.signing import refuse_unsignable
 
 if TYPE_CHECKING:
@@ -101,13 +101,11 @@ def request_of(vault: Vault, said: Mapping[str, Any]) -> RunRequest:
         Its result could not be signed: that is told now, not after a backtest of six hours.
     """
     refuse_unsignable(vault.stores.repository)
-    data = said.get("data") or {}
-    files = {"prices": data} if isinstance(data, (str, Path)) else data
     return RunRequest(
         strategy=said.get("strategy"),
         params=said.get("params") or {},
         settings=said.get("settings") or {},
-        data={name: Path(path) for name, path in files.items()},
+        data=as_data(said.get("data") or {}),
         seed=as_seed(said.get("seed", 0)),
         tags=texts(said.get("tags", ())),
         note=said.get("note", ""),
@@ -116,7 +114,7 @@ def request_of(vault: Vault, said: Mapping[str, Any]) -> RunRequest:
         force=bool(said.get("force")),
         require_clean=bool(said.get("require_clean")),
         snapshot_all=bool(said.get("snapshot_all")),
-        span=Span(said.get("start"), said.get("end"), said.get("interval")),
+        span=as_span(said),
         series=as_series(said.get("series")),
     )
 

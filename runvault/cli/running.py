@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import click
+from click.core import ParameterSource
 
 from runvault.cli.common import (
     STYLES,
@@ -152,18 +153,17 @@ def replay(context: Context, /, ref: str, form: str, printed: bool, **said: Any)
 
     Without changes: exact, close (status 0), drift (1) or failed (50). With changes: a new run that names this one.
     """
-    words = {name: value for name, value in said.items() if value is not None and value is not False and value != ()}
     if printed:
-        if words:
-            raise click.UsageError("--print prints the run as it is archived, without changes and other options")
+        _refuse_beside_print(click.get_current_context())
         script = context.open().replay_lines(ref)
         if form == "json":
             echo_json({"lines": script.splitlines()})
         else:
             click.echo(script)
         return 0
-    words["set"] = parse_pairs(words.pop("values", ()), "--set")
-    words["data"] = parse_data(words.pop("data", ()))
+    words = {name: value for name, value in said.items() if value is not None and value is not False}
+    words["set"] = parse_pairs(words.pop("values"), "--set")
+    words["data"] = parse_data(words.pop("data"))
     vault = context.open_to_write()
     with working(f"replaying {ref}") as stop_showing:
         done = vault.replay(ref, ask=_asker(stop_showing), **words)
@@ -208,6 +208,14 @@ def check(context: Context, /, tag: str, form: str, **said: Any) -> int:
     if not done:
         notice(f"no run has the tag {tag!r}")
     return 0 if all(each.ok for each in done) else 1
+
+
+def _refuse_beside_print(here: click.Context) -> None:
+    """Refuse what would change a replay: the lines are those of the run as it is archived."""
+    for option in here.command.params:
+        said = here.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if said and option.name not in ("ref", "printed", "form", "trust_code"):
+            raise click.UsageError(f"--print shows the lines of the run as it is archived, without {option.opts[0]}")
 
 
 def tell_left_out(paths: Sequence[str]) -> None:

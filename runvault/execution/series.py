@@ -190,10 +190,13 @@ def _within(times: Any, span: Span) -> Any:
 def _moment(text: str, times: Any, *, end: bool = False) -> Any:
     import pandas as pd
 
+    hint = "write 2024-05-01 or 2024-05-01T09:30:00"
     try:
         moment = pd.Timestamp(text)
     except ValueError as error:
-        raise ConfigError(f"{text!r} is no date or time", hint="write 2024-05-01 or 2024-05-01T09:30:00") from error
+        raise ConfigError(f"{text!r} is no date or time", hint) from error
+    if pd.isna(moment) or not any(map(str.isdigit, text)):  # "now" would be another time in every replay
+        raise ConfigError(f"{text!r} is no date or time", hint)
     if end and len(text.strip()) <= len("2024-05-01"):
         moment += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
     zone = times.dtype.tz if hasattr(times.dtype, "tz") else None
@@ -208,7 +211,7 @@ def _resampled(value: Any, where: str, interval: str) -> Any:
     indexed = value if where == "" else value.set_index(where)
     try:
         bars = indexed.resample(interval)
-    except ValueError as error:
+    except (ValueError, ZeroDivisionError) as error:
         raise ConfigError(f"{interval!r} is no interval", hint="write 1h, 1D or 1W, as pandas does") from error
     if isinstance(indexed, pd.Series):
         made = bars.last()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 import os
@@ -127,6 +128,15 @@ def test_cash_is_the_parameter_where_there_is_one_else_the_setting(vault: rv.Vau
     assert by_parameter.metrics["start_value"] == by_setting.metrics["start_value"] == 500
 
 
+def test_dates_may_be_times_of_python_and_pandas(vault: rv.Vault, saved: rv.Saved) -> None:
+    run = vault.replay(
+        saved.run, start=pd.Timestamp("2020-01-11"), end=dt.date(2020, 2, 10), data="data/prices.csv"
+    ).run
+    assert run is not None
+    assert (run.start, run.end) == ("2020-01-11", "2020-02-10")
+    assert run.manifest["recipe"]["span"] == {"start": "2020-01-11T00:00:00", "end": "2020-02-10", "interval": None}
+
+
 def test_another_input_makes_a_new_run(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
     other = here / "data" / "other.csv"
     frame = pd.read_csv(here / "data" / "prices.csv")
@@ -181,6 +191,12 @@ def test_another_input_that_changes_meanwhile_is_archived_as_it_was_at_the_start
         ({"set": {"fast": 9}}, "cannot take 'fast'"),
         ({"data": {"volume": "x.csv"}}, "no input 'volume'"),
         ({"colour": "red"}, "takes no 'colour'"),
+        ({"start": ""}, "start is empty"),
+        ({"interval": " "}, "interval is empty"),
+        ({"end": 2020}, "end is a int"),
+        ({"interval": pd.Timedelta("2D")}, "interval is a Timedelta"),
+        ({"set": ["fast"]}, "set is a list"),
+        ({"data": ["x.csv"]}, "data is a list"),
     ],
 )
 def test_what_a_recipe_cannot_take_is_refused_with_what_it_can(
@@ -403,6 +419,8 @@ def test_the_printed_lines_run_it_by_hand(
 ) -> None:
     import subprocess
 
+    assert program(["replay", "latest", "--print", "--set", "params.fast=9"]) == 2
+    assert "without --set" in capsys.readouterr().err
     assert program(["replay", "latest", "--print"]) == 0
     script = capsys.readouterr().out
     assert program(["replay", "latest", "--print", "--json"]) == 0

@@ -83,7 +83,11 @@ def test_a_column_of_times_is_cut_like_an_index() -> None:
     assert list(cut(frame, Span(interval="1D"))["Close"]) == [3, 5]
 
 
-@pytest.mark.parametrize("span", [Span(start="soon"), Span(interval="nothing")])
+@pytest.mark.parametrize(
+    "span",
+    [Span(start="soon"), Span(start="nat"), Span(end="now"), Span(interval="nothing"), Span(interval="0D")],
+    ids=str,
+)
 def test_what_is_no_time_is_refused(span: Span) -> None:
     with pytest.raises(ConfigError):
         cut(bars(), span)
