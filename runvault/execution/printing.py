@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
+from runvault.execution.entries import WRAPPED
 from runvault.execution.programs import filled
 from runvault.execution.recipe import COMMAND, SERIES, Input, Recipe
 from runvault.model.run_json import code_commit
@@ -80,19 +81,46 @@ def _python(manifest: Mapping[str, Json], recipe: Recipe) -> list[str]:
     words = dict(config["params"])
     if recipe.seed_name:
         words[recipe.seed_name] = manifest["seed"]
+    backend = (manifest.get("environment") or {}).get("backend")
     lines = ["import json, random, sys", "import numpy as np", "import pandas as pd", "sys.path.insert(0, '.')"]
-    lines += [*_entry(recipe), *_seed(manifest["seed"]), *_settings(config["settings"]), *_inputs(recipe)]
+    lines += [*_backend(backend), *_entry(recipe), *_seed(manifest["seed"])]
+    lines += [*_settings(config["settings"]), *_inputs(recipe)]
     lines += [f"words = json.loads({json.dumps(words)!r})"]
+    if any(isinstance(value, (str, list)) for value in config["params"].values()):
+        lines += ["from runvault.execution.declared import as_declared", "words = as_declared(entry, words)"]
     for name, kind in recipe.vectorized.items():
         lines += [f"words[{name!r}] = np.array([words[{name!r}]], dtype={kind!r})"]
+    if config["settings"]:
+        lines += ["import inspect", "taken = inspect.signature(entry).parameters"]
+        lines += ["words.update({name: value for name, value in settings.items() if name in taken})"]
     return [*lines, "print(entry(**inputs, **words).stats())"]
 
 
+def _backend(name: str | None) -> list[str]:
+    """Make vectorbt compute with the backend that the run was made with, as a replay does: last bits may differ."""
+    if name == "rust":
+        return ["import vectorbt_rust  # the run was made with it: pip install 'vectorbt[rust]'"]
+    return ["import vectorbt as vbt", f"vbt.settings['engine'] = {name!r}"] if name == "numba" else []
+
+
 def _entry(recipe: Recipe) -> list[str]:
+    """Import the function as `entries.load_entry` does, and take it without `record` where that is above it."""
     module, _, function = recipe.entry.partition(":")
+    first, *inner = function.split(".")
     if module.endswith(".py"):
-        return ["import runpy", f"entry = runpy.run_path({module!r})[{function!r}]"]
-    return [f"from {module} import {function} as entry"]
+        file = PurePosixPath(module)
+        top = file.parent
+        while (top / "__init__.py").as_posix() in recipe.files:
+            top = top.parent
+        lines = [] if top == PurePosixPath() else [f"sys.path.insert(1, {top.as_posix()!r})"]
+        if top == file.parent:
+            lines += ["import runpy", f"entry = runpy.run_path({module!r})[{first!r}]"]
+        else:
+            lines += [f"from {'.'.join(file.relative_to(top).with_suffix('').parts)} import {first} as entry"]
+    else:
+        lines = [f"from {module} import {first} as entry"]
+    lines += [f"entry = entry{''.join(f'.{name}' for name in inner)}"] if inner else []
+    return [*lines, f"entry = getattr(entry, {WRAPPED!r}, entry)"]
 
 
 def _seed(seed: int) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -467,3 +468,47 @@ def test_the_printed_lines_know_settings_dates_window_and_seed(
     assert done.returncode == 0, done.stderr
     expected = run.stats()[["End Value", "Total Fees Paid"]]
     assert [float(word) for word in done.stdout.split()[-2:]] == list(expected)
+
+
+DESK = """
+import datetime as dt
+
+import vectorbt as vbt
+
+import runvault as rv
+
+from .fees import FEES
+
+
+class Hold:
+    @staticmethod
+    @rv.record(settings={"init_cash": 1})
+    def since(prices, day: dt.date, fees: float, size=(1, 2)):
+        close = prices.set_index("date")["close"][f"{day.year}-{day.month}-{day.day}":]
+        return vbt.Portfolio.from_holding(close, size=sum(size), fees=fees + FEES, freq="1D")
+"""
+
+
+@pytest.mark.parametrize("backend", ["rust", "numba"])
+def test_the_printed_lines_find_what_a_replay_finds(
+    vault: rv.Vault, here: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    """A function in a class in a package, its own words as it declares them, settings that it takes, the backend."""
+    import subprocess
+
+    for name in ("desk", "desk.fees", "desk.hold"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (here / "lib" / "desk").mkdir(parents=True)
+    (here / "lib" / "desk" / "__init__.py").touch()
+    (here / "lib" / "desk" / "fees.py").write_text("FEES = 0.001\n")
+    (here / "lib" / "desk" / "hold.py").write_text(DESK.replace("fees=", f"engine={backend!r}, fees="))
+    said = {"settings": {"fees": 0.01, "init_cash": 5000}, "params": {"day": "2020-01-20"}}
+    run = vault.run("lib/desk/hold.py:Hold.since", data=DATA, **said).run
+    assert run.environment["backend"] == backend
+    assert vault.replay(run).verdict == "exact"
+
+    script = vault.replay_lines(run).replace("print(entry(**inputs, **words).stats())", TO_THE_BIT)
+    assert ("vectorbt_rust" in script, "= 'numba'" in script) == (backend == "rust", backend == "numba")
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [float(word) for word in done.stdout.split()[-2:]] == list(run.stats()[["End Value", "Total Fees Paid"]])
