@@ -256,6 +256,8 @@ class _Replay:
                 duration_s=told["duration_s"],
             )
             code = {**(self.manifest.get("code") or {}), "commit": self.commit}
+            if self.request.at is not None:  # nothing is known of it but the commit
+                code = {"commit": self.commit, "base": self.commit, "branch": None, "dirty": False}
             saved = save_result(self.stores, result, save, replace(self.provide(), code=code), kept)
         metrics = diff_metrics(self.manifest["metrics"], result.metrics)
         return ReplayOutcome("changed", self.located.id, metrics, saved=saved, digest=result.digest)

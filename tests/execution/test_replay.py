@@ -138,6 +138,19 @@ def test_dates_may_be_times_of_python_and_pandas(vault: rv.Vault, saved: rv.Save
     assert run.manifest["recipe"]["span"] == {"start": "2020-01-11T00:00:00", "end": "2020-02-10", "interval": None}
 
 
+def test_overrides_in_other_code_are_archived_with_that_code(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
+    assert saved.run.manifest["code"]["dirty"]
+    git(here, "add", "smoothing.py")
+    git(here, "commit", "--quiet", "--message", "smoothing: kept")
+    head = git(here, "rev-parse", "HEAD").strip()
+
+    run = vault.replay(saved.run, at="HEAD", set={"params.fast": 4}).run
+
+    assert run is not None
+    assert run.manifest["code"] == {"commit": head, "base": head, "branch": None, "dirty": False}
+    assert vault.replay(run).verdict == "exact"
+
+
 def test_another_input_makes_a_new_run(vault: rv.Vault, saved: rv.Saved, here: Path) -> None:
     other = here / "data" / "other.csv"
     frame = pd.read_csv(here / "data" / "prices.csv")
