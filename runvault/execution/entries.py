@@ -22,7 +22,9 @@ WRAPPED = "__runvault_entry__"  # what `record` leaves on the function it return
 
 SHOWN = 3  # functions that a hint names
 
-_SYNTAX = re.compile(r"(?P<module>[^:]+):(?P<function>[A-Za-z_][A-Za-z0-9_.]*)")
+_SYNTAX = re.compile(
+    r"(?P<module>[^:]+\.py|[^:./\\]+(\.[^:./\\]+)*):(?P<function>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)", re.ASCII
+)
 
 
 def load_entry(entry: str, root: Path) -> Callable[..., Any]:
