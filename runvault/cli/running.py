@@ -31,6 +31,7 @@ from runvault.cli.common import (
 )
 from runvault.cli.grids import parse_grid
 from runvault.cli.saves import parse_data, request_options, request_words, series_option, show_saved, show_swept
+from runvault.errors import RunvaultError
 
 Json: TypeAlias = Any
 
@@ -80,6 +81,8 @@ def run(
     if result is None and len(words) > 1:
         raise click.UsageError("one ENTRY is run at a time; a COMMAND needs --result PATH")
     asked = request_words(said)
+    for name in filter(None, (metrics_file, report_file)):
+        refuse_no_file(name)  # before anybody has waited for the run
     vault = context.open_to_write()
     if result is not None:
         ran = vault.run_command(words, result, **asked)
@@ -232,13 +235,31 @@ def metrics_json(metrics: Any) -> str:
     return json.dumps(dict(metrics), indent=2, sort_keys=True) + "\n"
 
 
+def refuse_no_file(name: str) -> None:
+    """Raise a usage error where no file can be written: a folder has the name, or a file that of a folder above it."""
+    from pathlib import Path
+
+    path, problem = Path(name), ""
+    try:
+        above = next((folder for folder in path.parents if folder.exists()), Path())
+        problem = "it is a folder" if path.is_dir() else "" if above.is_dir() else f"{str(above)!r} is no folder"
+    except OSError as error:
+        problem = str(error.strerror or error)
+    if problem:
+        raise click.UsageError(f"{name!r} cannot be written: {problem}")
+
+
 def write_file(name: str, text: str) -> None:
     """Write a file that a command was asked for, with the folders above it."""
     from pathlib import Path
 
     path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        problem = f"the run is archived, but {name!r} cannot be written: {error.strerror or error}"
+        raise RunvaultError(problem, hint="make room there, or name another file") from error
 
 
 @click.command()

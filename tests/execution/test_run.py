@@ -206,6 +206,9 @@ def test_a_setting_that_vectorbt_knows_is_its_default_meanwhile(vault: rv.Vault)
         ("absent.py:backtest", {}, "no file"),
         ("absent_module:f", {}, "cannot be imported"),
         ("strategy.py", {}, "is no entry"),
+        (".:backtest", {}, "is no entry"),
+        ("data/prices.csv:backtest", {}, "is no entry"),
+        ("strategy.py:backtest.", {}, "is no entry"),
     ],
 )
 def test_an_entry_that_cannot_be_run_says_why(vault: rv.Vault, entry: str, said: dict[str, object], words: str) -> None:
@@ -288,6 +291,23 @@ def test_the_program_prints_the_run(vault: rv.Vault, capsys: pytest.CaptureFixtu
     assert document["run"]["params"] == {"fast": 3, "slow": 8}
     assert program(["run", "strategy.py:broken", "--data", "prices=data/prices.csv"]) == 50
     assert "error: broken raised ValueError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--metrics", "--report"])
+def test_a_file_that_cannot_be_written_is_an_error_of_ours(
+    vault: rv.Vault, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    from runvault.cli.main import run as program
+
+    words = ["run", "strategy.py:holding", "--data", "data/prices.csv", option]
+    for name in ("data", "strategy.py/out/x", "x" * 300):
+        assert program([*words, name]) == 2
+        assert f"{name!r} cannot be written: " in capsys.readouterr().err
+    assert vault.count() == 0
+    if Path("/dev/full").exists():
+        assert program([*words, "/dev/full"]) == 3
+        assert "the run is archived, but '/dev/full' cannot be written" in capsys.readouterr().err
+        assert vault.count() == 1
 
 
 def test_files_that_stay_out_are_told_in_one_line_credentials_first(
