@@ -33,6 +33,8 @@ _COMPARE: dict[type[ast.cmpop], CompareOp] = {
     ast.Gt: ">",
     ast.GtE: ">=",
 }
+_BARE_DATE = re.compile(r"(?<!['\"\w-])\d{4}-\d\d-\d\d")
+_DATE = "a date is written in quotes: start < '2024-03-01'"
 _ALLOWED = "a condition compares names with values: sharpe_ratio > 1 and params.fast < 20 and 'golden' in tags"
 
 
@@ -247,6 +249,8 @@ def _not_a_condition(source: str, error: Exception) -> ConfigError:
         hint = "equality is written '=='"
     elif re.search(r"\.(lambda|class|from|is|in|not|and|or|if|for|with|as|def|pass|return|global)\b", source):
         hint = 'a name that is a word of Python is written params["lambda"]'
+    elif _BARE_DATE.search(source):
+        hint = _DATE
     return ConfigError(f"filter is not a condition: {problem}: {_short(source)!r}", hint)
 
 
@@ -336,7 +340,8 @@ class _Reader:
 
     def _refuse(self, node: ast.expr, problem: str) -> ConfigError:
         segment = ast.get_source_segment(self._source, node) or self._source
-        return ConfigError(f"filter is not a condition: {problem}: {_short(segment)!r}", _ALLOWED)
+        hint = _DATE if _BARE_DATE.match(segment) else _ALLOWED
+        return ConfigError(f"filter is not a condition: {problem}: {_short(segment)!r}", hint)
 
 
 _WORDS: dict[type[ast.expr], str] = {

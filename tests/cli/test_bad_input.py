@@ -169,6 +169,13 @@ def test_unknown_field_in_a_filter_suggests_near_ones(program, runs: list[rv.Run
     check(program("list", "--where", "sharp_ratio > 1"), 13, "sharp_ratio", "sharpe_ratio")
 
 
+@pytest.mark.parametrize("where", ["strategy == momentum", "momentum in tags", "'dual_sma' < momentum"])
+def test_a_text_without_quotes_is_answered_with_them(program, runs: list[rv.Run], where: str) -> None:
+    check(
+        program("list", "--where", where), 13, "no run has 'momentum'", "hint: a text is written in quotes, 'momentum'"
+    )
+
+
 @pytest.mark.parametrize("said", [["--sort", ""], ["--sort", "-"], ["--columns", ""], ["--columns", "id,"]])
 def test_an_empty_name_is_no_field(program, runs: list[rv.Run], said: list[str]) -> None:
     check(program("list", *said), 13, "''", "hint: ")

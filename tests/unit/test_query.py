@@ -127,6 +127,13 @@ def test_a_single_equals_sign_is_answered_with_two() -> None:
     assert caught.value.hint == "equality is written '=='"
 
 
+@pytest.mark.parametrize("text", ["start < 2024-01-01", "start < 2024-11-12", "'2024-01-01' < start < 2024-11-12"])
+def test_a_date_without_quotes_is_answered_with_them(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_condition(text)
+    assert caught.value.hint == "a date is written in quotes: start < '2024-03-01'"
+
+
 def test_a_parameter_named_like_a_word_of_python_is_answered_with_the_way_to_write_it() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_condition("params.lambda > 1")

@@ -111,7 +111,7 @@ class Compiler:
     def _leaf(self, condition: Comparison | Membership | Undefined | Truth) -> str:
         """Return the SQL of a condition without parts; where a name has several meanings, that of the run counts."""
         for name in names_of(condition):
-            meant = self._names.resolve(name.path)
+            meant = self._meaning(name, condition)
             if isinstance(meant, Either) and name.path not in self._chosen:
                 sql = [self._choosing(name, place, condition) for place in meant.places]
                 return case(meant.places, sql)
@@ -124,6 +124,15 @@ class Compiler:
                 return self._undefined(operand, negated)
             case Truth(operand):
                 return self._truth(operand)
+
+    def _meaning(self, name: Name, condition: Comparison | Membership | Undefined | Truth) -> Place | Either:
+        try:
+            return self._names.resolve(name.path)
+        except ConfigError as error:
+            match condition:
+                case Comparison(_, _, other) | Membership(other, _, _) if name == other and name.bare:
+                    error.hint = f"a text is written in quotes, '{name.path}'; as a name: {error.hint}"
+            raise
 
     def _choosing(self, name: Name, place: Place, condition: Comparison | Membership | Undefined | Truth) -> str:
         """Return the SQL of a condition with one of the meanings of a name."""
