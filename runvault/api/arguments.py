@@ -17,6 +17,8 @@ from runvault.execution.series import Span
 from runvault.model.query import Selection
 
 FILTERS = frozenset(field.name for field in fields(Selection))
+INTEGERS = frozenset({"seed", "limit", "offset"})
+SEVERAL = frozenset({"tags", "any_tags"})
 TEXTS = frozenset({"strategy", "engine", "symbol", "where", "search", "since", "until", "config_hash", "sort"})
 
 
@@ -161,19 +163,37 @@ def as_path(path: str | PathLike[str], name: str) -> Path:
     return Path(path)
 
 
-def check_filters(filters: Mapping[str, Any]) -> None:
-    """Refuse filters that do not exist, and those of a wrong type.
+def as_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return filters of a listing as `Selection` takes them, without those that are None.
 
     Raises
     ------
     ConfigError
-        Naming the first of them, with near names.
+        One does not exist, or has a wrong type.
     """
+    taken: dict[str, Any] = {}
     for name, value in filters.items():
         if name not in FILTERS:
             raise ConfigError(f"there is no filter {name!r}", hint=f"filters are {', '.join(sorted(FILTERS))}")
-        if name in TEXTS and value is not None and not isinstance(value, str):
-            raise ConfigError(f"filter {name!r} is a {type(value).__name__}, not text")
-    periods = filters.get("periods_per_year")
-    if periods is not None and not 0 < periods < float("inf"):
-        raise ConfigError(f"periods_per_year is {periods}, not a positive, finite number")
+        if value is not None:
+            taken[name] = _as_filter(name, value)
+    return taken
+
+
+def _as_filter(name: str, value: Any) -> Any:
+    if name == "periods_per_year":
+        return as_number(value, name, 0, above=True)
+    wanted = "text"
+    try:
+        if name in TEXTS and isinstance(value, str):
+            return value
+        if name in SEVERAL:
+            wanted, several = "one or several texts", texts(value)
+            if all(isinstance(text, str) for text in several):
+                return several
+        if name in INTEGERS:
+            wanted = "an integer"
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ConfigError(f"filter {name!r} is {value!r}, not {wanted}")

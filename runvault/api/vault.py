@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.api.ages import absolute
-from runvault.api.arguments import as_number, as_path, as_seed, check_filters, texts
+from runvault.api.arguments import as_filters, as_number, as_path, as_seed, texts
 from runvault.api.machine import now, provenance, provenance_here
 from runvault.api.run import Run
 from runvault.api.runs import Runs
@@ -595,17 +594,12 @@ class Vault:
 
     def selection(self, **filters: Any) -> Selection:
         """Return the selection that `filters` make, with relative times resolved and settings applied."""
-        check_filters(filters)
+        taken = {"periods_per_year": self.settings.periods_per_year, **as_filters(filters)}
         at = now()
         for name in ("since", "until"):
-            if filters.get(name) is not None:
-                filters[name] = absolute(filters[name], at)
-        for name in ("tags", "any_tags"):
-            if name in filters:
-                filters[name] = texts(filters[name])
-        if filters.get("periods_per_year") is None:
-            filters["periods_per_year"] = self.settings.periods_per_year
-        return replace(Selection(), **filters)
+            if name in taken:
+                taken[name] = absolute(taken[name], at)
+        return Selection(**taken)
 
     def best(self, metric: str = "sharpe_ratio", n: int = 10, **filters: Any) -> Runs:
         """Return the leaderboard: the `n` best runs by `metric`, undefined last; the direction follows the metric.

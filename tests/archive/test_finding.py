@@ -267,10 +267,27 @@ def test_a_word_is_one_tag_and_a_numpy_seed_is_a_seed(vault: rv.Vault) -> None:
 
     run = vault.save(make_result(), strategy="s", tags="tech", seed=np.int64(3)).run
     assert (run.tags, run.seed) == (["tech"], 3)
+    assert [each.id for each in vault.list(seed=np.int64(3), limit=np.int32(9), tags=None, sort=None)] == [run.id]
     assert vault.tag(run, add="golden")[0].tags == ["golden", "tech"]
 
 
-@pytest.mark.parametrize("filters", [{"strateg": "s"}, {"where": 3}, {"sort": "no_such"}])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"strateg": "s"},
+        {"where": 3},
+        {"sort": "no_such"},
+        {"seed": "3"},
+        {"seed": 1.5},
+        {"limit": "x"},
+        {"limit": 2.5},
+        {"offset": "x"},
+        {"tags": 5},
+        {"any_tags": ["tech", 5]},
+        {"periods_per_year": "252"},
+    ],
+    ids=str,
+)
 def test_a_wrong_filter_is_an_error_of_ours(vault: rv.Vault, runs: list[rv.Run], filters: dict[str, object]) -> None:
     with pytest.raises(rv.ConfigError):
         list(vault.list(**filters))
