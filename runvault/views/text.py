@@ -28,9 +28,7 @@ COLUMNS = (
 HEADINGS = {"short_id": "run", "created_at": "created"}
 LONGEST_CELL = 48
 UNCUT = {"id", "commit", "config_hash"}  # half of one refers to nothing
-
-
-RIGHT = {"total_return", "sharpe_ratio", "max_drawdown", "total_trades", "win_rate", "a", "b", "delta", "revision"}
+RIGHT = {*METRICS, "a", "b", "delta", "revision"}
 
 
 def table(rows: Iterable[Sequence[str]], headings: Sequence[str], style: str = "simple") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,17 @@ def test_parameters_that_differ_late_are_told_apart(program, vault: rv.Vault, co
     shown = program(command, "latest-1", "latest").out.split("\n")
     assert any(line.split() == ["params.step", "1234567.25", "1234567.5"] for line in shown)
     assert any(line.split()[1:] == ["0.1,", "0.123456725", "0.1,", "0.12345675"] for line in shown)
+
+
+def test_every_metric_is_aligned_as_a_number(program, vault: rv.Vault) -> None:
+    for value in (12345.678, 9.5):
+        result = make_result(value)
+        vault.save(
+            replace(result, metrics={**result.metrics, "profit_factor": value}), strategy="s", params={"n": value}
+        )
+
+    shown = program("list", "--columns", "profit_factor,strategy", "--sort", "-profit_factor").out.splitlines()
+    assert [line[:13] for line in shown] == ["profit_factor", "-------------", "    12,345.68", "         9.50"]
 
 
 def test_best_and_similar_are_listings(program, runs: list[rv.Run]) -> None:
