@@ -16,7 +16,8 @@ What is merely too new
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,10 +25,10 @@ from runvault.archive.admission import one_line_of
 from runvault.archive.gate import SWITCH, check_switch
 from runvault.archive.request import Provenance
 from runvault.archive.stores import DVC_CONFIG, Stores
-from runvault.errors import RunvaultError
+from runvault.errors import FormatError, RunvaultError
 from runvault.model.annotations import Annotations, merge
 from runvault.model.ids import RunId
-from runvault.model.records import ANNOTATIONS, MANIFEST
+from runvault.model.records import ANNOTATIONS, MANIFEST, MAX_RECORD_BYTES
 from runvault.sharing.incoming import Refusal, Version, problem_of_input, read_version
 from runvault.stores.dvc.remotes import SharedRemotes, shared_remotes
 from runvault.stores.git.edits import Content, Edit, FastForward, Known, Signature
@@ -298,12 +299,33 @@ class _Joining:
             return
         if path not in STATIC_FILES or not theirs.plain_file:
             self._refuse(path, "does not belong to an archive")
-        elif ours in difference.bases:
+        elif path == DVC_CONFIG:
+            self._decide_config(ours, theirs, difference.bases)
+        elif ours in difference.bases or (theirs not in difference.bases and _is_greater(theirs, ours)):
             self._put(path, Known(theirs.object_id))
-        elif theirs not in difference.bases and path == DVC_CONFIG and ours is not None:
-            self._put(path, _joined_config(self.sides.read(ours), self.sides.read(theirs)))
-        elif theirs not in difference.bases and _is_greater(theirs, ours):
-            self._put(path, Known(theirs.object_id))
+
+    def _decide_config(self, ours: Entry | None, theirs: Entry, bases: Sequence[Entry | None]) -> None:
+        """Join the remotes that both sides name; a file of theirs that cannot be read would stop every command here."""
+        if theirs in bases:
+            return
+        try:
+            their_remotes = self._remotes_of(theirs)
+        except RunvaultError as error:
+            self._refuse(DVC_CONFIG, one_line_of(error))
+            return
+        content: Content = Known(theirs.object_id)
+        with suppress(RunvaultError):  # damaged here, or where both come from: theirs is whole
+            if ours not in bases:
+                before = [self._remotes_of(base) for base in bases]
+                content = _joined_remotes(self._remotes_of(ours), their_remotes, before).to_bytes()
+        self._put(DVC_CONFIG, content)
+
+    def _remotes_of(self, entry: Entry | None) -> SharedRemotes:
+        if entry is None:
+            return SharedRemotes({}, None)
+        if self.sides.size(entry) > MAX_RECORD_BYTES:
+            raise FormatError(f"{self.sides.size(entry):,} bytes are too many")
+        return shared_remotes(self.sides.read(entry))
 
     def _put(self, path: str, content: Content) -> None:
         self.files.append((path, content))
@@ -344,12 +366,19 @@ def _union(versions: Iterable[Version]) -> bytes | None:
     return union.to_bytes()
 
 
-def _joined_config(ours: bytes, theirs: bytes) -> bytes:
-    """Return a ``.dvc/config`` with the remotes of both; of two addresses for one name the greater stands."""
-    one, other = shared_remotes(ours), shared_remotes(theirs)
-    names = sorted({*one.urls, *other.urls})
-    urls = {name: max(one.urls.get(name, ""), other.urls.get(name, "")) for name in names}
-    return SharedRemotes(urls, max(filter(None, (one.default, other.default)), default=None)).to_bytes()
+def _joined_remotes(ours: SharedRemotes, theirs: SharedRemotes, bases: Sequence[SharedRemotes]) -> SharedRemotes:
+    """Return the remotes of both: each as the side has it that changed it, the greater address where both did."""
+    names = sorted({*ours.urls, *theirs.urls})
+    said = {name: _settled(*(each.urls.get(name) for each in (ours, theirs, *bases))) for name in names}
+    urls = {name: url for name, url in said.items() if url is not None}
+    default = _settled(*(each.default for each in (ours, theirs, *bases)))
+    return SharedRemotes(urls, default if default in urls else next(iter(urls), None))
+
+
+def _settled(ours: str | None, theirs: str | None, *bases: str | None) -> str | None:
+    """Return what two texts come to, None standing for one that is not there."""
+    changed = [text for text in (ours, theirs) if text not in bases]
+    return max(changed or [ours, theirs], key=lambda text: (text is not None, text or ""))
 
 
 def _manifest_id(files: dict[str, Entry]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from team import place, save, tree_of
 
 import runvault as rv
 from runvault.errors import ConfigError, RunvaultError
+from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.merging import Sides
 
 
@@ -124,6 +126,49 @@ def test_remotes_that_both_sides_added_are_both_there(vault: rv.Vault) -> None:
     text = git(place(vault), "show", "runvault:.dvc/config")
     assert "s3://here/x" in text
     assert "s3://there/x" in text
+
+
+def test_a_remote_that_one_side_changed_or_removed_is_not_put_back(vault: rv.Vault) -> None:
+    for name in ("storage", "old"):
+        vault.add_remote(name, f"s3://{name}/x")
+    other = branch_off(vault, "other")
+    vault.add_remote("storage", "/srv/new")  # the lesser address
+    vault.remove_remote("old")
+    other.add_remote("there", "s3://there/x")
+    vault.merge("other")
+    other.merge("runvault")
+    assert tree_of(vault) == tree_of(other)
+    found = {each.name: (each.url, each.default) for each in other.remotes() if each.kind == "dvc"}
+    assert found == {"storage": ("/srv/new", True), "there": ("s3://there/x", False)}
+
+    third = branch_off(vault, "third")
+    vault.remove_remote("storage")
+    third.add_remote("storage", "/srv/newer")
+    vault.merge("third")
+    third.merge("runvault")
+    assert tree_of(vault) == tree_of(third)
+    assert "/srv/newer" in git(place(vault), "show", "runvault:.dvc/config")
+
+
+@pytest.mark.parametrize("forward", [True, False])
+@pytest.mark.parametrize(
+    "content",
+    [b"[core\n", b"\xff", b"# " + b"x" * (1 << 20)],
+    ids=["broken", "no text", "huge"],
+)
+def test_remotes_that_cannot_be_read_are_refused(vault: rv.Vault, content: bytes, forward: bool) -> None:
+    """They would be an error in every command that asks where artifacts are."""
+    vault.add_remote("storage", "s3://storage/x")
+    other = branch_off(vault, "other")
+    run = save(other)
+    who = Signature("Mallory", "mallory@example.org")
+    other.stores.update(lambda _: Edit(((".dvc/config", content),), "Change", who, datetime.now(UTC)))
+    if not forward:
+        save(vault, fast=11)
+
+    assert [each["run"] for each in vault.merge("other").refused] == [".dvc/config"]
+    assert vault.has(run.id)
+    assert [each.url for each in vault.remotes() if each.kind == "dvc"] == ["s3://storage/x"]
 
 
 def test_no_commit_and_no_archive_are_errors(vault: rv.Vault) -> None:
