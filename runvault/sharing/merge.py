@@ -25,15 +25,16 @@ from runvault.archive.admission import one_line_of
 from runvault.archive.gate import SWITCH, check_switch
 from runvault.archive.request import Provenance
 from runvault.archive.stores import DVC_CONFIG, Stores
-from runvault.errors import FormatError, RunvaultError
+from runvault.errors import ConfigError, FormatError, RunvaultError
 from runvault.model.annotations import Annotations, merge
 from runvault.model.ids import RunId
 from runvault.model.records import ANNOTATIONS, MANIFEST, MAX_RECORD_BYTES
 from runvault.sharing.incoming import Refusal, Version, problem_of_input, read_version
-from runvault.stores.dvc.remotes import SharedRemotes, shared_remotes
+from runvault.stores.dvc.remotes import SharedRemotes, configured_remotes, shared_remotes
 from runvault.stores.git.edits import Content, Edit, FastForward, Known, Signature
 from runvault.stores.git.layout import STATIC_FILES
 from runvault.stores.git.merging import Change, Difference, Entry, Sides
+from runvault.stores.git.secrets import secret_in_address
 
 if TYPE_CHECKING:
     from runvault.stores.git.objects import Tip
@@ -111,8 +112,25 @@ def join(stores: Stores, theirs: str, name: str, provenance: Provenance) -> Join
         edit, done = joining.edit(), joining.done
         return edit
 
+    before = stores.repository.tip()
     done.commit = stores.update(plan)
+    if before is not None and done.commit is not None:
+        with suppress(ConfigError):  # of the user's own configuration: whoever moves objects is told
+            _tell_of_remote(stores, before, done.commit)
     return done
+
+
+def _tell_of_remote(stores: Stores, before: str, after: str) -> None:
+    """Say where objects go from now on, where what came names another place: bought prices go there, too."""
+    if stores.reader.is_same(before, after, DVC_CONFIG):
+        return
+    places = []
+    for commit in (before, after):
+        found = configured_remotes(stores.objects.dvc_folder, stores.reader.read_file(commit, DVC_CONFIG) or b"")
+        places.append(found.default and (found.default, secret_in_address(found.urls[found.default])[1]))
+    old, new = places
+    if old and new and old != new:
+        stores.say(f"warning: objects go to the DVC remote {new[0]!a}, {new[1]!a}, from now on, not to {old[1]!a}")
 
 
 class _Joining:

@@ -151,6 +151,25 @@ def test_a_remote_that_one_side_changed_or_removed_is_not_put_back(vault: rv.Vau
 
 
 @pytest.mark.parametrize("forward", [True, False])
+def test_another_place_for_objects_is_told(vault: rv.Vault, forward: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    """What a push sends there are prices, too; whoever may push to the branch may name the place."""
+    vault.add_remote("storage", "s3://house/x")
+    other = branch_off(vault, "other")
+    other.add_remote("second", "s3://second/x")
+    if not forward:
+        save(vault)
+    vault.merge("other")
+    assert "DVC remote" not in capfd.readouterr().err
+    other.merge("runvault")
+    other.add_remote("storage", "s3://eve/\u202e")
+    if not forward:
+        save(vault, fast=11)
+    vault.merge("other")
+    told = "warning: objects go to the DVC remote 'storage', 's3://eve/\\u202e', from now on, not to 's3://house/x'"
+    assert capfd.readouterr().err.splitlines() == [told]
+
+
+@pytest.mark.parametrize("forward", [True, False])
 @pytest.mark.parametrize(
     "content",
     [b"[core\n", b"\xff", b"# " + b"x" * (1 << 20)],
