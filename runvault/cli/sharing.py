@@ -47,7 +47,7 @@ def push(context: Context, /, remote: str | None, no_artifacts: bool, no_data: b
     vault = context.open_to_write()
     with counting("sending objects") as tell:
         shared = vault.push(remote, artifacts=not no_artifacts, data=not no_data, tell=tell, announce=_announce)
-    return _show(shared, form, "sent")
+    return _show(shared, form, "sent", chosen=no_artifacts or no_data)
 
 
 def _announce(inputs: Mapping[str, int], where: str) -> None:
@@ -80,7 +80,7 @@ def pull(context: Context, /, remote: str | None, no_artifacts: bool, no_data: b
     vault = find_vault(context.repo, context.branch)
     with counting("fetching objects") as tell:
         shared = vault.pull(remote, artifacts=not no_artifacts, data=not no_data, tell=tell)
-    return _show(shared, form, "fetched")
+    return _show(shared, form, "fetched", chosen=no_artifacts or no_data)
 
 
 @click.command()
@@ -95,7 +95,7 @@ def clone(context: Context, /, url: str, folder: str, no_artifacts: bool, no_dat
 
     with working("cloning"):
         _, shared = clone_vault(url, folder, context.branch, artifacts=not no_artifacts, data=not no_data)
-    return _show(shared, form, "fetched")
+    return _show(shared, form, "fetched", chosen=no_artifacts or no_data)
 
 
 @click.command()
@@ -196,8 +196,11 @@ def remote_list(context: Context, /, form: str) -> None:
         click.echo(table(cells, headings, STYLES[form]))
 
 
-def _show(shared: Shared, form: str, verb: str) -> int:
-    """Print what became of a push, a pull or a merge; return 1 where something was refused."""
+def _show(shared: Shared, form: str, verb: str, *, chosen: bool = False) -> int:
+    """Print what became of a push, a pull or a merge; return 1 where something was refused.
+
+    `chosen` says that somebody asked for objects to stay where they are.
+    """
     document = shared.to_dict()
     if form == "json":
         echo_json(document)
@@ -220,7 +223,9 @@ def _show(shared: Shared, form: str, verb: str) -> int:
     lines = [f"object {name} was not moved: {problem}" for name, problem in failed.items()]
     _name_some(lines, f"{len(failed)} objects that were not moved in all")
     if shared.withheld:
-        notice(f"{len(shared.withheld)} objects, {sum(shared.withheld.values()):,} bytes, stayed where they are")
+        why = "" if chosen else ": there is no default DVC remote; 'runvault remote add NAME URL' names one to all"
+        size = sum(shared.withheld.values())
+        notice(f"{len(shared.withheld)} objects, {size:,} bytes, stayed where they are{why}")
     return 1 if shared.refused else 0
 
 

@@ -64,6 +64,16 @@ def test_init_names_where_artifacts_go_once(program, repo: Path, tmp_path: Path)
     assert remote == {"name": "storage", "url": str(storage), "kind": "dvc", "default": True}
 
 
+def test_a_push_without_a_dvc_remote_says_why_objects_stay(
+    program, repo: Path, runs: list[rv.Run], tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "origin.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "origin.git"))
+    assert "stayed where they are\n" in program("push", "--no-artifacts").err
+    told = "stayed where they are: there is no default DVC remote; 'runvault remote add NAME URL' names one to all"
+    assert told in program("push").err
+
+
 def test_remotes_are_listed_that_cannot_be_used(program, repo: Path, vault: rv.Vault, tmp_path: Path) -> None:
     """Without the passwords that their owners gave them: a listing ends in logs."""
     git(repo, "remote", "add", "origin", "https://ada:sesame@host/x.git")
