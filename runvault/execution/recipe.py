@@ -9,6 +9,7 @@ from typing import Any, Self, TypeAlias
 
 from runvault.errors import ReplayError
 from runvault.execution.series import WHOLE, Declared, Span
+from runvault.model.ids import RunId
 
 Json: TypeAlias = Any
 
@@ -95,7 +96,7 @@ class Recipe:
             It was saved without one, or with one that this version cannot follow.
         """
         members = manifest.get("recipe")
-        short = f"run {str(manifest['id'])[:8]}"
+        short = f"run {RunId.parse(manifest['id']).short}"
         if not members:
             raise ReplayError(f"{short} was saved without a recipe: nobody knows which function made it", hint=RECORD)
         try:

@@ -120,7 +120,7 @@ def code_of(stores: Stores, manifest: Mapping[str, Json], at: str | None) -> str
     ReplayError
         The archive names none, or it is not here.
     """
-    short = f"run {str(manifest['id'])[:8]}"
+    short = f"run {RunId.parse(manifest['id']).short}"
     if at is not None:
         return stores.reader.require_commit(at)
     recorded = code_commit(manifest)

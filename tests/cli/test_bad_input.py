@@ -206,6 +206,10 @@ def test_what_is_said_of_the_program_goes_before_the_command(program, runs: list
     check(program("list", *said), 2, f"hint: it goes before the command: runvault {name} … list …")
 
 
+def test_a_run_without_a_recipe_is_named_with_its_seed(program, runs: list[rv.Run]) -> None:
+    check(program("replay", "latest"), 50, f"run {runs[-1].short_id} was saved without a recipe", "hint: record one")
+
+
 def test_the_latest_of_too_few_runs(program, vault: rv.Vault) -> None:
     check(program("show", "latest"), 11, "there is no run on refs/heads/runvault yet", "runvault pull")
     vault.save(make_result(), strategy="s")
