@@ -124,3 +124,8 @@ class ReplayError(RunvaultError):
     """A recipe could not be run: its entry, its code, its data or its result is missing or wrong."""
 
     exit_code = 50
+
+
+def one_line_of(error: RunvaultError) -> str:
+    """Return an error's message as one line of ASCII: it may quote what a stranger wrote."""
+    return " ".join(ascii(error.message)[1:-1].split())[:300]

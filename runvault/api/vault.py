@@ -809,7 +809,7 @@ class Vault:
 
     def put_back(self, ref: RunLike) -> tuple[Run, bool]:
         """Do what `restore` does, and return whether anything was changed, too."""
-        from runvault.archive.history import restore
+        from runvault.archive.restoring import restore
 
         text = ref if isinstance(ref, str) else f"{ref.id}@{ref.located.commit}" if ref.located.commit else ref.id
         run, changed = restore(self.stores, text, provenance(self.stores))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from runvault.errors import FormatError, RunvaultError, SchemaTooNewError
+from runvault.errors import FormatError, SchemaTooNewError
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
 from runvault.model.manifest import Envelope, Manifest, check_address
@@ -128,8 +128,3 @@ def _required(files: Mapping[str, bytes], name: str) -> bytes:
     if name not in files:
         raise FormatError(f"{name} is missing")
     return files[name]
-
-
-def one_line_of(error: RunvaultError) -> str:
-    """Return an error's message as one line of ASCII: it may quote what a stranger wrote."""
-    return " ".join(ascii(error.message)[1:-1].split())[:300]

@@ -1,4 +1,4 @@
-"""Changing what is said of runs, taking runs off the tip, and putting them back."""
+"""Changing what is said of runs, and taking runs off the tip."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from runvault.archive.compose import created_at_text, one_line
-from runvault.archive.inputs import digits_in
 from runvault.archive.request import Provenance
 from runvault.archive.stores import Stores
 from runvault.errors import RunNotFoundError
 from runvault.model.annotations import Annotations
 from runvault.model.ids import RunId
-from runvault.model.records import ANNOTATIONS, MANIFEST
+from runvault.model.records import ANNOTATIONS
 from runvault.stores.git.edits import Edit, Signature
 
 if TYPE_CHECKING:
@@ -89,46 +88,6 @@ def remove_unchanged(stores: Stores, runs: Sequence[RunId], at: str, provenance:
 
     stores.update(plan)
     return removed
-
-
-def restore_run(stores: Stores, run: RunId, commit: str, last: str, provenance: Provenance) -> str | None:
-    """Put a run back as it was at an earlier commit; None where the tip holds just that.
-
-    Parameters
-    ----------
-    commit : str
-        Where to take the revision from.
-    last : str
-        Where to take the annotations from: they change without a revision, and are not to be lost with one.
-
-    Raises
-    ------
-    RunNotFoundError
-        The run is not in the archive at `commit`.
-    """
-    recorded = stores.reader.read_run(commit, run.path)
-    if MANIFEST not in recorded:
-        raise RunNotFoundError(f"run {run.short} is not in the archive at {commit}")
-    annotations = stores.reader.read_file(last, f"{run.path}/{ANNOTATIONS}")
-    if annotations is not None:
-        recorded[ANNOTATIONS] = annotations
-    inputs = _inputs_named(stores, commit, recorded[MANIFEST])
-
-    def plan(tip: Tip) -> Edit:
-        # The folder is taken whole: what is damaged there may be no file. An equal tree is not committed.
-        files: list[tuple[str, bytes | None]] = [(run.path, None)] if tip.exists(run.path) else []
-        files.extend((f"{run.path}/{name}", content) for name, content in recorded.items())
-        files.extend((path, content) for path, content in inputs.items() if not tip.exists(path))
-        return edit_of(files, f"Restore {run.short}", [run], "restore", provenance)
-
-    return stores.update(plan)
-
-
-def _inputs_named(stores: Stores, commit: str, manifest: bytes) -> dict[str, bytes]:
-    """Return the pointers under ``data/`` at a commit that a manifest names: a collection may have taken them since."""
-    named = digits_in(manifest)
-    paths = [path for path in stores.reader.list_files(commit, "data") if path.split("/")[-1][:32] in named]
-    return stores.reader.read_files(commit, paths)
 
 
 def annotations_at(tip: Tip, run: RunId) -> Annotations:

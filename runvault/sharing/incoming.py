@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runvault.archive.admission import MAX_FILES, check_input, check_run_folder, max_bytes, one_line_of
-from runvault.errors import FormatError, RunvaultError
+from runvault.archive.admission import MAX_FILES, check_input, check_run_folder, max_bytes
+from runvault.errors import FormatError, RunvaultError, one_line_of
 from runvault.model.ids import RunId
 from runvault.model.records import ANNOTATIONS
 from runvault.stores.dvc import MAX_POINTER_BYTES

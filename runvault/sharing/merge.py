@@ -21,11 +21,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from runvault.archive.admission import one_line_of
 from runvault.archive.gate import SWITCH, check_switch
 from runvault.archive.request import Provenance
 from runvault.archive.stores import DVC_CONFIG, Stores
-from runvault.errors import ConfigError, FormatError, RunvaultError
+from runvault.errors import ConfigError, FormatError, RunvaultError, one_line_of
 from runvault.model.annotations import Annotations, merge
 from runvault.model.ids import RunId
 from runvault.model.records import ANNOTATIONS, MANIFEST, MAX_RECORD_BYTES
