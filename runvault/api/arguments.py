@@ -17,7 +17,6 @@ from runvault.execution.series import Span
 from runvault.model.query import Selection
 
 FILTERS = frozenset(field.name for field in fields(Selection))
-INTEGERS = frozenset({"seed", "limit", "offset"})
 SEVERAL = frozenset({"tags", "any_tags"})
 TEXTS = frozenset({"strategy", "engine", "symbol", "where", "search", "since", "until", "config_hash", "sort"})
 
@@ -25,12 +24,31 @@ TEXTS = frozenset({"strategy", "engine", "symbol", "where", "search", "since", "
 def texts(values: str | Iterable[str]) -> tuple[str, ...]:
     """Return several texts; one text alone is one, not its letters.
 
+    Raises
+    ------
+    ConfigError
+        One of them is no text.
+
     Examples
     --------
     >>> texts("tech"), texts(["tech", "us"])
     (('tech',), ('tech', 'us'))
     """
-    return (values,) if isinstance(values, str) else tuple(values)
+    several = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (values,)
+    return tuple(as_text(value, repr(value)) for value in several)
+
+
+def as_text(value: Any, name: str) -> str:
+    """Return a text.
+
+    Raises
+    ------
+    ConfigError
+        It is none.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is a {type(value).__name__}, no text")
+    return value
 
 
 def as_seed(seed: Any) -> int:
@@ -65,13 +83,13 @@ def as_series(series: Any) -> dict[str, str] | None:
     return dict(named)
 
 
-def as_count(count: Any, name: str) -> int | None:
+def as_count(count: Any, name: str, least: int = 1) -> int | None:
     """Return how many of something are wanted, None where nothing was said.
 
     Raises
     ------
     ConfigError
-        It is no integer, or less than one.
+        It is no integer, or less than `least`.
     """
     if count is None:
         return None
@@ -79,8 +97,8 @@ def as_count(count: Any, name: str) -> int | None:
         number = operator.index(count)
     except TypeError as error:
         raise ConfigError(f"{name} is a {type(count).__name__}, not an integer") from error
-    if number < 1:
-        raise ConfigError(f"{name} is {number}: it must be at least 1")
+    if number < least:
+        raise ConfigError(f"{name} is {number}: it must be at least {least}")
     return number
 
 
@@ -156,8 +174,10 @@ def as_path(path: str | PathLike[str], name: str) -> Path:
     Raises
     ------
     ConfigError
-        It is empty.
+        It is empty, or no path at all.
     """
+    if not isinstance(path, (str, PathLike)):
+        raise ConfigError(f"{name} is a {type(path).__name__}, no path")
     if not os.fspath(path):
         raise ConfigError(f"{name} is empty, no path")
     return Path(path)
@@ -183,17 +203,11 @@ def as_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
 def _as_filter(name: str, value: Any) -> Any:
     if name == "periods_per_year":
         return as_number(value, name, 0, above=True)
-    wanted = "text"
+    if name in SEVERAL:
+        return texts(value)
+    if name in TEXTS:
+        return as_text(value, f"the filter {name!r}")
     try:
-        if name in TEXTS and isinstance(value, str):
-            return value
-        if name in SEVERAL:
-            wanted, several = "one or several texts", texts(value)
-            if all(isinstance(text, str) for text in several):
-                return several
-        if name in INTEGERS:
-            wanted = "an integer"
-            return operator.index(value)
-    except TypeError:
-        pass
-    raise ConfigError(f"filter {name!r} is {value!r}, not {wanted}")
+        return operator.index(value)
+    except TypeError as error:
+        raise ConfigError(f"the filter {name!r} is {value!r}, not an integer") from error

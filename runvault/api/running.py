@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from runvault.api.arguments import as_data, as_seed, as_series, as_span, texts
+from runvault.api.arguments import as_data, as_seed, as_series, as_span, as_text, texts
 from runvault.api.machine import provenance
 from runvault.api.saved import Saved
 from runvault.errors import ConfigError, RunvaultError
@@ -107,8 +107,8 @@ def request_of(vault: Vault, said: Mapping[str, Any]) -> RunRequest:
         settings=said.get("settings") or {},
         data=as_data(said.get("data") or {}),
         seed=as_seed(said.get("seed", 0)),
-        tags=texts(said.get("tags", ())),
-        note=said.get("note", ""),
+        tags=texts(said.get("tags") or ()),
+        note=as_text(said.get("note") or "", "note"),
         pickles=vault.settings.pickles if said.get("portfolio", True) else "none",
         allow=texts(said.get("allow", ())),
         force=bool(said.get("force")),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.api.ages import absolute
-from runvault.api.arguments import as_filters, as_number, as_path, as_seed, texts
+from runvault.api.arguments import as_count, as_data, as_filters, as_number, as_path, as_seed, as_text, texts
 from runvault.api.machine import now, provenance, provenance_here
 from runvault.api.run import Run
 from runvault.api.runs import Runs
@@ -511,15 +511,14 @@ class Vault:
     ) -> SaveRequest:
         from runvault.archive.request import SaveRequest
 
-        files = {"prices": data} if isinstance(data, (str, Path)) else data or {}
         return SaveRequest(
             strategy=strategy,
             params=params or {},
             settings=settings or {},
-            data={name: Path(path) for name, path in files.items()},
+            data=as_data(data or {}),
             seed=as_seed(seed),
-            tags=texts(tags),
-            note=note,
+            tags=texts(tags or ()),
+            note=as_text(note or "", "note"),
             pickles=self.settings.pickles if portfolio else "none",
             allow=texts(allow),
         )
@@ -534,9 +533,7 @@ class Vault:
         """
         if isinstance(ref, Run):
             return ref
-        if not isinstance(ref, str):
-            raise ConfigError(f"a run is referred to by text, not by {type(ref).__name__}")
-        return self.at(locate(self.stores, ref))
+        return self.at(self._located(ref))
 
     def at(self, located: Located) -> Run:
         """Return the run that was found already: for those who have its full id, and the commit that they mean."""
@@ -639,7 +636,7 @@ class Vault:
         """
         from runvault.archive.history import archive_log
 
-        return archive_log(self.stores, limit, runs=runs)
+        return archive_log(self.stores, as_count(limit, "limit", 0), runs=runs)
 
     def diff(self, a: RunLike, b: RunLike) -> RunDiff:
         """Return what differs between two runs: config, metrics, trades, equity, code, environment."""
@@ -683,7 +680,7 @@ class Vault:
         """Return a table of runs, a run a column: the fields that differ, or all of them."""
         from runvault.analysis.compare import compare_members
 
-        return compare_members([self.get(ref).to_dict() for ref in refs], everything=everything)
+        return compare_members([self.get(ref).to_dict() for ref in _several(refs)], everything=everything)
 
     def tag(
         self, refs: RunLike | Sequence[RunLike], add: Sequence[str] = (), remove: Sequence[str] = ()
@@ -704,7 +701,7 @@ class Vault:
         """Add a note to a run; return the run as it is then."""
         from runvault.archive.changing import annotate_runs
 
-        who = provenance(self.stores)
+        who, text = provenance(self.stores), as_text(text, "note")
         run = self._located(ref).id
         annotate_runs(
             self.stores, [run], lambda old, at: old.with_note(text, at=at, by=who.author), f"Note on {run.short}", who
@@ -716,7 +713,7 @@ class Vault:
         from runvault.archive.naming import alias_run
 
         run = self._located(ref).id
-        alias_run(self.stores, name, run, provenance(self.stores))
+        alias_run(self.stores, as_text(name, "alias"), run, provenance(self.stores))
         return self.get(str(run))
 
     def remove(self, refs: RunLike | Sequence[RunLike]) -> Sequence[str]:
@@ -963,7 +960,11 @@ class Vault:
             raise ConfigError(f"no run has a metric {metric!a}", hint=hint)
 
     def _located(self, ref: RunLike) -> Located:
-        return ref.located if isinstance(ref, Run) else locate(self.stores, ref)
+        if isinstance(ref, Run):
+            return ref.located
+        if not isinstance(ref, str):
+            raise ConfigError(f"a run is referred to by text, not by {type(ref).__name__}")
+        return locate(self.stores, ref)
 
     def _run(self, members: dict[str, Json]) -> Run:
         from runvault.model.ids import RunId
@@ -972,4 +973,4 @@ class Vault:
 
 
 def _several(refs: RunLike | Sequence[RunLike]) -> Sequence[RunLike]:
-    return [refs] if isinstance(refs, (Run, str)) else refs
+    return [refs] if isinstance(refs, (Run, str)) or not isinstance(refs, Iterable) else refs

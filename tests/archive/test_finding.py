@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -293,6 +294,31 @@ def test_a_wrong_filter_is_an_error_of_ours(vault: rv.Vault, runs: list[rv.Run],
         list(vault.list(**filters))
     with pytest.raises(rv.ConfigError):
         vault.get(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda vault: vault.save(make_result(), strategy="s", note=5),
+        lambda vault: vault.save(make_result(), strategy="s", tags=[5]),
+        lambda vault: vault.save(make_result(), strategy="s", data=5),
+        lambda vault: vault.save(make_result(), strategy="s", data={"prices": 5}),
+        lambda vault: vault.note("latest", None),
+        lambda vault: vault.alias(5, "latest"),
+        lambda vault: vault.tag("latest", add=5),
+        lambda vault: vault.remove(5),
+        lambda vault: vault.diff("latest", 5),
+        lambda vault: vault.log(limit="x"),
+    ],
+)
+def test_a_wrong_argument_is_an_error_of_ours(
+    vault: rv.Vault, runs: list[rv.Run], call: Callable[[rv.Vault], object]
+) -> None:
+    tip = vault.stores.require_tip()
+    with pytest.raises(rv.ConfigError):
+        call(vault)
+    assert vault.stores.require_tip() == tip
+    assert [run["id"] for run in vault.compare(runs[0]).runs] == [runs[0].id]
 
 
 def test_revisions_of_a_run_can_be_told_apart_side_by_side(vault: rv.Vault) -> None:
