@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from runvault.execution.stale import Staleness
     from runvault.integrity.collecting import Removal
     from runvault.integrity.findings import Report
+    from runvault.model.ids import RunId
     from runvault.sharing.bundles import Bundled
     from runvault.sharing.remotes import Named, NamedRemote
     from runvault.stores.git.edits import Signature
@@ -689,7 +690,7 @@ class Vault:
         from runvault.archive.changing import annotate_runs
 
         who = provenance(self.stores)
-        runs = [self._located(ref).id for ref in _several(refs)]
+        runs = self._ids(refs)
         add, remove = texts(add), texts(remove)
         subject = "Tag " + ", ".join([*(f"+{tag}" for tag in add), *(f"-{tag}" for tag in remove)])
         annotate_runs(
@@ -720,7 +721,7 @@ class Vault:
         """Take runs off the tip of the archive; history keeps them, and `restore` brings them back."""
         from runvault.archive.changing import remove_runs
 
-        runs = [self._located(ref).id for ref in _several(refs)]
+        runs = self._ids(refs)
         remove_runs(self.stores, runs, provenance(self.stores))
         return [str(run) for run in runs]
 
@@ -728,7 +729,7 @@ class Vault:
         """Return the size of the artifacts that these runs alone need, in bytes: what `gc` can free without them."""
         from runvault.integrity.retention import space_of
 
-        return space_of(self.stores, [self._located(ref).id for ref in _several(refs)])
+        return space_of(self.stores, self._ids(refs))
 
     def prune(
         self,
@@ -965,6 +966,10 @@ class Vault:
         if not isinstance(ref, str):
             raise ConfigError(f"a run is referred to by text, not by {type(ref).__name__}")
         return locate(self.stores, ref)
+
+    def _ids(self, refs: RunLike | Sequence[RunLike]) -> Sequence[RunId]:
+        """Return the runs that references mean, each once."""
+        return tuple(dict.fromkeys(self._located(ref).id for ref in _several(refs)))
 
     def _run(self, members: dict[str, Json]) -> Run:
         from runvault.model.ids import RunId

@@ -67,7 +67,7 @@ def rm(context: Context, /, runs: tuple[str, ...], dry_run: bool, form: str) -> 
     """
     vault = context.open_to_write()
     size_bytes = vault.space_of(runs)
-    removed = [vault.get(run).id for run in runs] if dry_run else vault.remove(runs)
+    removed = list(dict.fromkeys(vault.get(run).id for run in runs)) if dry_run else vault.remove(runs)
     _show_removed(removed, size_bytes, form, dry_run)
 
 

@@ -319,6 +319,13 @@ def test_log_of_a_run_has_a_limit(program, vault: rv.Vault) -> None:
     assert [run["revision"] for run in revisions] == [2, 3]
 
 
+def test_a_run_that_is_named_twice_is_removed_once(program, vault: rv.Vault, runs: list[rv.Run]) -> None:
+    assert len(program("tag", runs[0].id, runs[0].short_id, "--add", "x").err.splitlines()) == 1
+    done = program("rm", runs[0].id, runs[0].short_id, "--json")
+    assert done.json["removed"] == [runs[0].id]
+    assert vault.log(1)[0]["subject"] == f"Remove {runs[0].short_id}"
+
+
 def test_rm_and_restore(program, runs: list[rv.Run]) -> None:
     assert "would remove" in program("rm", runs[0].id, "--dry-run").out
     assert program("list", "--count").out.strip() == "3"
