@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def prunable(stores: Stores, policy: Policy) -> list[RunId]:
     Raises
     ------
     ConfigError
-        No run has a metric of that name.
+        No run has a metric of that name; or tags alone are to keep runs, and no run has one of them.
     """
     catalog, ref = stores.catalog(), stores.repository.ref
     if policy.keep_best is not None or policy.metric != Policy.metric:  # what somebody said is looked at, used or not
@@ -70,8 +71,21 @@ def prunable(stores: Stores, policy: Policy) -> list[RunId]:
     strategies: dict[str, list[Members]] = defaultdict(list)
     for run in catalog.select(ref, Selection()):  # newest first
         strategies[run["strategy"]].append({name: run[name] for name in ("id", "created_at", "tags", "metrics")})
+    _refuse_unknown_tags(policy, strategies)
     gone = [run for runs in strategies.values() for run in _let_go(runs, policy)]
     return [RunId.parse(run["id"]) for run in sorted(gone, key=lambda run: (run["created_at"], run["id"]))]
+
+
+def _refuse_unknown_tags(policy: Policy, strategies: Mapping[str, Sequence[Members]]) -> None:
+    """Raise ConfigError where tags alone are to keep runs and no run has one: misspelt, it would remove everything."""
+    if not policy.keep_tags or (policy.keep_last, policy.keep_best, policy.older_than) != (None, None, None):
+        return
+    known = {tag for runs in strategies.values() for run in runs for tag in run["tags"]}
+    if strategies and known.isdisjoint(policy.keep_tags):
+        asked = " or ".join(map(ascii, policy.keep_tags))
+        near = [tag for each in policy.keep_tags for tag in difflib.get_close_matches(each, known, n=3)]
+        hint = f"did you mean {' or '.join(near)}?" if near else "'runvault list' shows the tags that runs have"
+        raise ConfigError(f"no run has the tag {asked}: nothing would be kept", hint)
 
 
 def _let_go(runs: Sequence[Members], policy: Policy) -> list[Members]:

@@ -101,6 +101,16 @@ def test_a_policy_that_keeps_nothing_is_refused(vault: rv.Vault) -> None:
     assert vault.count() == 1
 
 
+def test_a_misspelt_tag_removes_no_run(vault: rv.Vault) -> None:
+    save(vault, 0.1)
+    run = save(vault, 0.2)
+    vault.tag(run, add=["golden"])
+    with pytest.raises(rv.ConfigError, match="no run has the tag 'gloden': nothing would be kept") as caught:
+        vault.prune(keep_tags=["gloden"])
+    assert caught.value.hint == "did you mean golden?"
+    assert vault.prune(keep_tags=["gloden"], keep_last=2).removed == []  # a nightly job, before there is such a run
+
+
 def test_a_run_that_is_tagged_meanwhile_stays(vault: rv.Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     from runvault.integrity import retention
 
