@@ -34,6 +34,7 @@ from runvault.stores.git.init import FIRST_COMMIT, archive_to_fill
 Json: TypeAlias = Any
 
 GIT_PART = "archive.bundle"
+NO_BUNDLE = "'runvault bundle FILE' writes one; was it copied to its end?"
 _OBJECT = re.compile(r"files/md5/([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)")
 
 
@@ -138,7 +139,7 @@ def _take(stores: Stores, path: Path) -> tuple[str, Moved]:
                 shutil.copyfileobj(source, target, CHUNK)
             return fetch_bundle(stores.repository, git_part), _take_objects(stores, file, members)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise FormatError(f"{str(path)!r} is no bundle of runvault: {error}") from error
+        raise FormatError(f"{str(path)!r} is no bundle of runvault: {error}", NO_BUNDLE) from error
     except OSError as error:
         raise RunvaultError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
 
@@ -149,7 +150,7 @@ def _members(file: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
     for info in file.infolist():
         match = _OBJECT.fullmatch(info.filename)
         if info.compress_type != zipfile.ZIP_STORED or (match is None and info.filename != GIT_PART):
-            raise FormatError(f"{str(path)!r} is no bundle of runvault: it holds {info.filename[:100]!a}")
+            raise FormatError(f"{str(path)!r} is no bundle of runvault: it holds {info.filename[:100]!a}", NO_BUNDLE)
         if match is not None:
             found[match[1] + match[2]] = info
     return found

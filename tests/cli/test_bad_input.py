@@ -117,6 +117,7 @@ def test_python_takes_no_empty_path(vault: rv.Vault, repo: Path, runs: list[rv.R
 
 def test_a_clone_of_nothing_says_how_to_look(program, runs: list[rv.Run], tmp_path: Path) -> None:
     check(program("clone", str(tmp_path / "nosuch"), str(tmp_path / "new")), 3, "cannot clone", "hint: ", "ls-remote")
+    check(program("clone", ".", str(tmp_path)), 3, "already exists", "hint: name a folder that is not there yet")
 
 
 @pytest.mark.parametrize(

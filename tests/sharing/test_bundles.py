@@ -129,5 +129,6 @@ def test_an_object_that_is_not_what_its_name_says_is_not_taken(team: Team, tmp_p
 
 def test_no_zip_and_no_file_are_errors(team: Team, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(FormatError, match="is no bundle of runvault"):
+    with pytest.raises(FormatError, match="is no bundle of runvault") as caught:
         team.ada.unbundle(tmp_path / "text")
+    assert "runvault bundle FILE" in str(caught.value.hint)  # the archive here has nothing to do with it

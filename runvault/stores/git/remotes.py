@@ -140,7 +140,10 @@ def clone_repository(url: str, folder: Path) -> None:
     args = [*PLACES_ALONE, "clone", "--quiet", "--no-recurse-submodules", "--end-of-options"]
     done = run_git([*args, url, str(folder)], cwd=Path.cwd(), ok=(0, 1, 128), keep_place=True, extra=_ASK)
     if done.returncode:
-        raise _failure(f"cannot clone {url!a}", done.stderr.decode("utf-8", "replace"), hint=_reachable("URL"))
+        said = done.stderr.decode("utf-8", "replace")
+        there = "destination path" in said or "could not create" in said
+        hint = "name a folder that is not there yet, where you may write" if there else _reachable("URL")
+        raise _failure(f"cannot clone {url!a}", said, hint=hint)
 
 
 def remotes_of(repository: Repository) -> list[str]:
