@@ -150,10 +150,11 @@ def push(
     unread: list[Refusal] = []
     for _ in range(ATTEMPTS):
         tip = stores.require_tip()
-        seen = remote.seen()
         _send_objects(stores, tip, synced, choice, tell, announce)
-        if not remote.push(tip).behind:
-            synced.joined = _gained(stores, seen, tip)
+        sent = remote.push(tip)
+        if not sent.behind:
+            before = resolve(stores.repository, sent.before) if sent.before else None  # a shallow clone may lack it
+            synced.joined = _gained(stores, before, tip)
             synced.joined.refused, synced.joined.unread = refused, unread
             remote.note_seen(tip)
             return synced
@@ -166,14 +167,14 @@ def push(
     raise BranchMovedError(f"others pushed to {remote_name!a} in each of {ATTEMPTS} attempts", "try again")
 
 
-def _gained(stores: Stores, seen: str | None, tip: str) -> Joined:
-    """Return what a remote that had `seen` got with `tip`."""
+def _gained(stores: Stores, before: str | None, tip: str) -> Joined:
+    """Return what a remote that had `before` got with `tip`."""
     gained = Joined()
-    if seen is None:
+    if before is None:
         changed = (path for path, _ in stores.reader.changed_files(None, tip))
         gained.runs_added = sum(path.startswith("runs/") and path.endswith("/manifest.json") for path in changed)
         return gained
-    sides = Sides(stores.repository, seen, tip)
+    sides = Sides(stores.repository, before, tip)
     for each in sides.differences():
         if RunId.from_path(each.path) is None:
             continue

@@ -72,6 +72,16 @@ def test_a_second_push_sends_only_what_is_new(team: Team) -> None:
     assert (again.runs_added, again.artifacts) == (1, 5)
 
 
+def test_what_the_remote_has_by_plain_git_is_not_counted_again(team: Team) -> None:
+    save(team.ada)
+    git(place(team.ada), "push", "--quiet", "origin", "runvault")
+    assert team.ada.push().runs_added == 0
+    save(team.ada, fast=11)
+    git(place(team.ada), "push", "--quiet", "origin", "runvault")
+    save(team.ada, fast=12)
+    assert team.ada.push().runs_added == 1
+
+
 def test_a_rejected_push_merges_and_tries_again(team: Team) -> None:
     save(team.ada, fast=1)
     team.ada.push()

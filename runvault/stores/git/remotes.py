@@ -25,9 +25,13 @@ _BEHIND = ("fetch first", "non-fast-forward", "stale info", "cannot lock ref", "
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of a push: `behind` says that the remote has what is not here, and nothing was moved there."""
+    """What became of a push: `behind` says that the remote has what is not here, and nothing was moved there.
+
+    `before` is the commit that its branch was at, None where it had none.
+    """
 
     behind: bool
+    before: str | None = None
 
 
 class GitRemote:
@@ -94,17 +98,37 @@ class GitRemote:
         """
         how = ["--porcelain", "--no-follow-tags", "--recurse-submodules=no", "--no-signed"]
         refspecs = [f"{CODE_REFS}/*:{CODE_REFS}/*", f"{commit}:{self._repository.ref}"]
-        args = [*PLACES_ALONE, "push", *how, "--end-of-options", self.name, *refspecs]
+        args = [*PLACES_ALONE, "-c", "core.abbrev=40", "push", *how, "--end-of-options", self.name, *refspecs]
         done = self._repository.git(*args, ok=(0, 1, 128), extra=_ASK, cwd=self._repository.work_tree)
-        if not done.returncode:
-            return Sent(behind=False)
         told = done.stdout.decode("utf-8", "replace")
+        if not done.returncode:
+            return Sent(behind=False, before=_before(told, self._repository.ref, commit))
         said = done.stderr.decode("utf-8", "replace")
         rejected = [line for line in told.splitlines() if line.startswith("!") and self._repository.ref in line]
         if any(word in line for line in rejected for word in _BEHIND):
             return Sent(behind=True)
         refused = [line.split("\t")[-1] for line in told.splitlines() if line.startswith("!")]
         raise _failure(f"cannot push to {self.name!a}", said, *refused, hint=_reachable(self.name))
+
+
+def _before(told: str, ref: str, commit: str) -> str | None:
+    r"""Return where a ref was before it was pushed to, by git's report.
+
+    Examples
+    --------
+    >>> old, new = "1" * 40, "2" * 40
+    >>> _before(f"To there\n \t{new}:refs/heads/a\t{old}..{new}\nDone\n", "refs/heads/a", new) == old
+    True
+    >>> _before(f"=\t{new}:refs/heads/a\t[up to date]\n", "refs/heads/a", new) == new
+    True
+    """
+    for line in told.splitlines():
+        flag, _, rest = line.partition("\t")
+        pushed, _, summary = rest.partition("\t")
+        if pushed.endswith(f":{ref}"):
+            moved = re.match(r"([0-9a-f]{40})\.\.", summary)
+            return moved[1] if moved else commit if flag == "=" else None
+    return None
 
 
 _WHO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s'\"]*@")
