@@ -103,8 +103,10 @@ def add_remote(stores: Stores, name: str, url: str, provenance: Provenance) -> N
 
     def change(remotes: SharedRemotes) -> SharedRemotes:
         nonlocal before
-        before = remotes.urls.get(name)
-        return SharedRemotes({**remotes.urls, name: address}, remotes.default or name)
+        spelt = next((each for each in remotes.urls if each.lower() == name.lower()), name)  # one to DVC
+        before = remotes.urls.get(spelt)
+        urls = {name if each == spelt else each: url for each, url in remotes.urls.items()} | {name: address}
+        return SharedRemotes(urls, name if remotes.default in (None, spelt) else remotes.default)
 
     _change(stores, change, f"Add remote {name}", provenance)
     return Named(address, before if before != address else None)

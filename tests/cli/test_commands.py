@@ -93,6 +93,18 @@ def test_remotes_are_listed_that_cannot_be_used(program, repo: Path, vault: rv.V
     ]
 
 
+def test_a_remote_in_other_letters_is_the_same_one(program, vault: rv.Vault) -> None:
+    """DVC knows small letters only: of two it would take the address of either."""
+    for name in ("Storage", "other"):
+        program("remote", "add", name, f"s3://{name.lower()}/x")
+    done = program("remote", "add", "STORAGE", "s3://new/x")
+    assert done.err.splitlines() == ["the archive names STORAGE: s3://new/x in place of s3://storage/x"]
+    listed = [
+        (each["name"], each["url"], each["default"]) for each in program("remote", "list", "--json").json["remotes"]
+    ]
+    assert listed == [("STORAGE", "s3://new/x", True), ("other", "s3://other/x", False)]
+
+
 @pytest.mark.parametrize(
     ("url", "without"),
     [
