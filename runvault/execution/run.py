@@ -307,6 +307,11 @@ def _in_files(frames: Mapping[str, Any]) -> Iterator[dict[str, Path]]:
             if not isinstance(frame, pd.DataFrame):
                 raise ConfigError(f"{name} is a {type(value).__name__}, no input", hint="give a frame or a path")
             path = Path(folder) / f"{name}.{SERIES if isinstance(value, pd.Series) else FRAME}.parquet"
-            frame.to_parquet(path)
+            try:
+                frame.to_parquet(path)
+            except (ValueError, TypeError, NotImplementedError) as error:  # what pyarrow's errors are
+                problem = " ".join(str(error).split())[:200]
+                hint = "give columns other names or one type each, or write the file yourself and give its path"
+                raise ConfigError(f"the input {name!r} cannot be kept as Parquet: {problem}", hint) from error
             kept[name] = path
         yield kept
