@@ -11,7 +11,7 @@ from runvault.archive.reading import read_manifests
 from runvault.archive.request import SaveRequest
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError, RunvaultError
-from runvault.execution.recipe import Recipe
+from runvault.execution.recipe import SERIES, Recipe
 from runvault.model.canonical import config_hash
 from runvault.model.ids import RunId
 from runvault.model.query import Selection
@@ -120,6 +120,7 @@ def _condition(params: Mapping[str, Json]) -> str | None:
 
 
 def _asked(recipe: Recipe) -> tuple[Any, ...]:
-    inputs = {name: each.name for name, each in recipe.inputs.items()}
+    # A series and the frame of it are kept as the same bytes.
+    inputs = {name: (each.name, each.kind == SERIES) for name, each in recipe.inputs.items()}
     called = (recipe.kind, recipe.entry, bool(recipe.vectorized), recipe.command, recipe.result, recipe.folder)
     return *called, recipe.span, recipe.series if recipe.span else None, inputs  # declared and not cut, it is the same
