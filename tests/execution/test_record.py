@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import operator
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,11 @@ def missing(prices):
     raise KeyError("GOOG") from LookupError("no such column")
 
 
+@rv.record
+def shaped(prices):
+    return vbt.Portfolio.from_holding(prices, init_cash=100 * prices.ndim, freq="1D")
+
+
 @rv.record(data={"prices": "data/prices.csv"})
 def by_file(prices, fast: int = 2):
     return vbt.Portfolio.from_holding(prices.set_index("date")["close"], freq="1D")
@@ -111,6 +117,25 @@ def test_what_was_passed_in_memory_replays_exactly(vault: rv.Vault, recorded, he
     recorded.backtest(close.reset_index() if as_frame else close, 3)
 
     assert vault.replay(recorded.backtest.saved.run).verdict == "exact"
+
+
+def test_a_series_is_not_taken_for_the_frame_of_it(vault: rv.Vault, recorded, here: Path) -> None:
+    """Their bytes are the same, and a function may ask which of them it has."""
+    close = close_of(here)
+    frame = recorded.shaped(close.to_frame())
+    series = recorded.shaped(close)
+
+    assert (frame.init_cash.iloc[0], series.init_cash) == (200, 100)
+    assert recorded.shaped(close).init_cash == 100
+    assert vault.replay(recorded.shaped.saved.run).verdict == "exact"
+
+
+def test_a_frame_that_cannot_be_kept_is_refused_with_a_hint(vault: rv.Vault, recorded, here: Path) -> None:
+    close = close_of(here)
+    for frame in (pd.concat([close, close], axis=1), pd.DataFrame({"close": [1.0, "x", {}]})):
+        with pytest.raises(rv.ConfigError, match="'prices' cannot be kept as Parquet") as caught:
+            recorded.shaped(frame)
+        assert caught.value.hint
 
 
 def test_a_named_file_is_read_and_replays_exactly(vault: rv.Vault, recorded, here: Path) -> None:
@@ -346,6 +371,27 @@ def test_every_portfolio_built_inside_is_archived(vault: rv.Vault, here: Path) -
     assert vbt.Portfolio.from_holding.__func__ is constructor
     vbt.Portfolio.from_holding(close, freq="1D")
     assert vault.count() == 2
+
+
+def test_portfolios_of_several_threads_are_archived_all(vault: rv.Vault, here: Path) -> None:
+    """While one thread is inside a constructor, another's is not called by it."""
+    import vectorbt as vbt
+
+    close = close_of(here)
+    other = threading.Thread(target=lambda: vbt.Portfolio.from_holding(close, init_cash=200, freq="1D"))
+
+    class Slow(pd.Series):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "index" and other.ident is None:
+                other.start()
+                other.join()
+            return super().__getattribute__(name)
+
+    slow = Slow(close)
+    with rv.autosave(strategy="threads") as saved:
+        vbt.Portfolio.from_holding(slow, init_cash=100, freq="1D")
+
+    assert [each.run.params["init_cash"] for each in saved] == [200, 100]
 
 
 def test_portfolios_of_other_arguments_are_other_runs(vault: rv.Vault, here: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
@@ -47,20 +48,20 @@ def watch_constructors(built: Callable[[Any, Mapping[str, Any]], None]) -> Itera
     from vectorbt import Portfolio
 
     originals = {name: Portfolio.__dict__[name] for name in CONSTRUCTORS if name in Portfolio.__dict__}
-    depth = 0
+    running = threading.local()  # a constructor in another thread is not one that this one calls
 
     def watched(original: Any) -> Any:
         signature = inspect.signature(original.__func__)
 
         @wraps(original.__func__)
         def construct(cls: type, *args: Any, **kwargs: Any) -> Any:
-            nonlocal depth
-            depth += 1
+            outermost = not getattr(running, "inside", False)
+            running.inside = True
             try:
                 portfolio = original.__func__(cls, *args, **kwargs)
             finally:
-                depth -= 1
-            if depth == 0:
+                running.inside = not outermost
+            if outermost:
                 given = _given(signature.bind_partial(cls, *args, **kwargs))
                 built(portfolio, {"constructor": original.__func__.__name__, **_plain(given)})
             return portfolio
