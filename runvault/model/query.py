@@ -12,12 +12,12 @@ from __future__ import annotations
 import ast
 import datetime as dt
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from runvault.errors import ConfigError
+from runvault.model.hearing import unheard
 
 Scalar: TypeAlias = bool | int | float | str | None
 CompareOp: TypeAlias = Literal["==", "!=", "<", "<=", ">", ">="]
@@ -181,8 +181,7 @@ def parse_condition(text: str) -> Condition:
         raise ConfigError(f"filter is longer than {MAX_LENGTH} characters")
     source = text.strip()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "\d" in a text is the user's affair, not a warning on their terminal
+        with unheard():  # "\d" in a text is the user's affair, not a warning on their terminal
             tree = ast.parse(source, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _not_a_condition(source, error) from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from runvault.model.hearing import heard
 
 NO_FREQUENCY = "the index has no frequency"
 NO_FIXED_BARS = "stats() raises"
@@ -18,10 +19,9 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 @contextmanager
 def noting(notes: list[str]) -> Iterator[None]:
     """Append to `notes` what vectorbt warns of; the deprecations of libraries below it are nobody's news."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with heard() as told:
         yield
-    messages = [_ADDRESS.sub("", str(w.message)) for w in caught if w.category is UserWarning]
+    messages = [_ADDRESS.sub("", str(each)) for each in told if type(each) is UserWarning]
     notes.extend(note for note in _condensed(messages) if note not in notes)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from pandas.tseries.offsets import CustomBusinessDay
 
 from runvault.engines.vectorbt.refusals import NotRebuildableError
 from runvault.errors import FormatError
+from runvault.model.hearing import unheard
 
 if TYPE_CHECKING:
     from runvault.engines.result import Json
@@ -106,8 +106,7 @@ def bar_length(wrapper: Any) -> pd.Timedelta | None:
     vectorbt raises for an index such as business days or quarter ends unless ``freq=`` was given.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # vectorbt 1.2 asks pandas 3 in pandas 2's way
+        with unheard(DeprecationWarning):  # vectorbt 1.2 asks pandas 3 in pandas 2's way
             freq = wrapper.freq
     except ValueError:
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, SoftFileLock, Timeout
 
 from runvault.errors import BusyError, RunvaultError
+from runvault.model.hearing import unheard
 
 LOCK_NAME = "write.lock"
 HOLDER_NAME = "write.holder.json"
@@ -45,9 +45,11 @@ def _acquire(folder: Path, timeout_s: float) -> FileLock:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK_NAME)
-        with warnings.catch_warnings():
+        try:
             # Newer filelock falls back to a lock that outlives its holder, with a warning: refused just below.
-            warnings.simplefilter("ignore")
+            with unheard():
+                lock.acquire(timeout=0)
+        except Timeout:
             lock.acquire(timeout=timeout_s, poll_interval=_POLL_S)
     except Timeout as error:
         raise BusyError(f"the archive is being written by {holder(folder)}", "wait for it to end") from error
