@@ -133,7 +133,7 @@ def sweep(context: Context, /, entry: str, grid: tuple[str, ...], form: str, **s
 @click.argument("ref", metavar="RUN", shell_complete=complete_run)
 @click.option("--set", "values", multiple=True, metavar="PATH=VALUE", help="Another value, such as params.fast=20")
 @click.option("--start", metavar="T", help="Cut the inputs that are time series here")
-@click.option("--end", metavar="T", help="… and here; a date means all of that day")
+@click.option("--end", metavar="T", help="… and here; a day, a month or a year means all of it")
 @click.option("--interval", metavar="I", help="Resample them: 1h, 1D, 1W")
 @click.option("--cash", type=Finite(min=0), metavar="X", help="The parameter init_cash, else the setting")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1))

@@ -163,8 +163,9 @@ def cut(value: Any, span: Span, where: str) -> Any:
 
     `where` says where its times are, as `time_of` does.
 
-    Both ends are included; a date as the end means all of that day. Bars are resampled by pandas' own rules, labelled
-    and closed on the left: open first, high max, low min, close last, volume sum, any other column its last value.
+    Both ends are included; a day, a month or a year as the end means all of it. Bars are resampled by pandas' own
+    rules, labelled and closed on the left: open first, high max, low min, close last, volume sum, any other column its
+    last value.
     """
     if not span:
         return value
@@ -198,7 +199,7 @@ def _moment(text: str, times: Any, *, end: bool = False) -> Any:
     if pd.isna(moment) or not any(map(str.isdigit, text)):  # "now" would be another time in every replay
         raise ConfigError(f"{text!r} is no date or time", hint)
     if end and len(text.strip()) <= len("2024-05-01"):
-        moment += pd.Timedelta(days=1) - pd.Timedelta(1, "ns")
+        moment = (pd.Period(text.strip()) + 1).start_time - pd.Timedelta(1, "ns")
     zone = times.dtype.tz if hasattr(times.dtype, "tz") else None
     if zone is None:
         return moment if moment.tzinfo is None else moment.tz_convert("UTC").tz_localize(None)

@@ -56,6 +56,9 @@ def test_a_file_that_is_not_what_it_says_is_refused(tmp_path: Path) -> None:
 
 
 def test_both_ends_are_included_and_a_date_means_all_of_its_day() -> None:
+    days = pd.Series(range(800), pd.date_range("2019-01-01", periods=800))
+    assert cut(days, Span(start="2019-02", end="2019-02")).index.strftime("%m-%d")[-1] == "02-28"
+    assert len(cut(days, Span(start="2020", end="2020"))) == 366
     assert list(cut(bars(), Span(end="2024-05-01")).index) == list(HOURS[:2])
     assert list(cut(bars(), Span(start="2024-05-01T23:00", end="2024-05-02T00:00")).index) == list(HOURS[1:3])
 
