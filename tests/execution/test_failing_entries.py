@@ -130,5 +130,8 @@ def test_a_replay_that_never_ends_is_ended_by_its_timeout(
     strategy.write("endless")
     capsys.readouterr()
     assert program(["replay", "latest", "--at", "HEAD", "--timeout", "5", "--json"]) == 50
-    assert json.loads(capsys.readouterr().out)["reason"] == ["the recipe did not end within 5 s"]
+    assert json.loads(capsys.readouterr().out)["reason"] == [
+        "the recipe did not end within 5 s",
+        "hint: give it longer: --timeout",
+    ]
     assert strategy.started.exists()
