@@ -4,8 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
-# Also on two cores: some tests wait most of their time
-WORKERS := 3
 # Tests sync a gigabyte of small files: in memory where there is room, and programs may be run from there
 SCRATCH = $(shell grep -s ' /dev/shm ' /proc/mounts | grep -v noexec | grep -q rw && \
 	df -Pk /dev/shm | awk 'NR == 2 && $$4 > 4000000 { print "/dev/shm" }')
@@ -41,14 +39,14 @@ lint: $(BIN)/.installed
 	$(BIN)/zizmor --offline --quiet examples/github-*.yml
 
 pytest: $(BIN)/.installed
-	PATH="$(CURDIR)/$(BIN):$$PATH" PYTEST_DEBUG_TEMPROOT="$(SCRATCH)" $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTEST_DEBUG_TEMPROOT="$(SCRATCH)" $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lowest:
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable ".[all]"
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python hypothesis pytest pytest-xdist
-	PATH="$(CURDIR)/$(LOWEST)/bin:$$PATH" PYTEST_DEBUG_TEMPROOT="$(SCRATCH)" $(LOWEST)/bin/pytest -n $(WORKERS) --dist loadfile \
+	PATH="$(CURDIR)/$(LOWEST)/bin:$$PATH" PYTEST_DEBUG_TEMPROOT="$(SCRATCH)" $(LOWEST)/bin/pytest -n 2 --dist loadfile \
 		-m "not faults" tests/unit tests/archive tests/stores tests/git
 
 faults: $(BIN)/.installed

@@ -83,7 +83,7 @@ def test_queued_experiments_archive_into_the_real_archive(vault: rv.Vault, pipel
         assert vault.count() == fast - 3
 
         dvc(pipeline, *start)
-        wait_for(pipeline, name)
+        wait_for(vault, fast - 2, pipeline, name)
 
         assert [run.params["fast"] for run in vault.list(sort="params.fast")] == list(range(3, fast + 1))
         assert vault.get("latest").manifest["recipe"]["stage"]["name"] == "backtest"
@@ -91,9 +91,12 @@ def test_queued_experiments_archive_into_the_real_archive(vault: rv.Vault, pipel
         assert git(pipeline, "status", "--porcelain") == before
 
 
-def wait_for(place: Path, name: str) -> None:
+def wait_for(vault: rv.Vault, runs: int, place: Path, name: str) -> None:
     """Wait until a queued experiment has ended: the worker of `dvc queue start` runs in the background."""
-    for _ in range(240):
+    ends = time.monotonic() + 120
+    while vault.count() < runs and time.monotonic() < ends:  # to ask DVC takes seconds
+        time.sleep(0.1)
+    for _ in range(60):
         (status,) = (line for line in dvc(place, "queue", "status").splitlines() if f" {name} " in line)
         assert "Failed" not in status, dvc(place, "queue", "logs", name)
         if "Success" in status:
