@@ -226,10 +226,8 @@ def _measure_alone(label: str, value: Any, end: Any) -> Measure:
 
 
 def _measure(label: str, values: pd.Series, end: Any = None) -> Measure:
-    registered = by_label(label)
-    unit = registered.unit if registered else None
     kind = values.dtype.kind
-    if kind == "m" or (kind == "M" and unit == "duration"):  # a lone NaT is read as a time of the calendar
+    if kind == "m" or (kind == "M" and _is_duration(label)):  # a lone NaT is read as a time of the calendar
         return _times(label, values, "duration")
     if kind == "M" and (measure := _timestamps(label, values)):
         return measure
@@ -241,10 +239,13 @@ def _measure(label: str, values: pd.Series, end: Any = None) -> Measure:
 
 
 def _numbers(label: str, values: Floats, *, whole: bool = False) -> Measure:
-    registered = by_label(label)
-    in_bars = registered is not None and registered.unit == "duration"
-    metric = metric_of_label(label, 0 if whole else 0.0, in_bars=in_bars)
+    metric = metric_of_label(label, 0 if whole else 0.0, in_bars=_is_duration(label))
     return Measure(metric, label, metric.engine_unit, values=values)
+
+
+def _is_duration(label: str) -> bool:
+    registered = by_label(label)
+    return registered is not None and registered.unit == "duration"
 
 
 def _times(label: str, values: pd.Series, unit: str, tz: str | None = None) -> Measure:
