@@ -23,6 +23,7 @@ A message is one line without a full stop at its end; a hint, where there is one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -129,3 +130,8 @@ class ReplayError(RunvaultError):
 def one_line_of(error: RunvaultError) -> str:
     """Return an error's message as one line of ASCII: it may quote what a stranger wrote."""
     return " ".join(ascii(error.message)[1:-1].split())[:300]
+
+
+def did_you_mean(near: Sequence[str], otherwise: str) -> str:
+    """Return the hint for a name that nothing has: near ones, or what else to do where there are none."""
+    return f"did you mean {' or '.join(near)}?" if near else otherwise

@@ -164,12 +164,10 @@ def replay(context: Context, /, ref: str, form: str, printed: bool, **said: Any)
         else:
             click.echo(script)
         return 0
-    words = {name: value for name, value in said.items() if value is not None and value is not False}
-    words["set"] = parse_pairs(words.pop("values"), "--set")
-    words["data"] = parse_data(words.pop("data"))
+    said["set"], said["data"] = parse_pairs(said.pop("values"), "--set"), parse_data(said["data"])
     vault = context.open_to_write()
     with working(f"replaying {ref}") as stop_showing:
-        done = vault.replay(ref, ask=_asker(stop_showing), **words)
+        done = vault.replay(ref, ask=_asker(stop_showing), **said)
     document = done.to_dict()
     if form == "json":
         echo_json(document)

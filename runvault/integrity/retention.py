@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.archive.changing import remove_unchanged
 from runvault.archive.gate import Gate
-from runvault.errors import ConfigError, RunvaultError
+from runvault.errors import ConfigError, RunvaultError, did_you_mean
 from runvault.integrity.collecting import Removal
 from runvault.model.ids import RunId
 from runvault.model.metrics import sort_order
@@ -84,7 +84,7 @@ def _refuse_unknown_tags(policy: Policy, strategies: Mapping[str, Sequence[Membe
     if strategies and known.isdisjoint(policy.keep_tags):
         asked = " or ".join(map(ascii, policy.keep_tags))
         near = [tag for each in policy.keep_tags for tag in difflib.get_close_matches(each, known, n=3)]
-        hint = f"did you mean {' or '.join(near)}?" if near else "'runvault list' shows the tags that runs have"
+        hint = did_you_mean(near, "'runvault list' shows the tags that runs have")
         raise ConfigError(f"no run has the tag {asked}: nothing would be kept", hint)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import orjson
 
 from runvault.archive.artifacts import read_tables
-from runvault.errors import ConfigError, RunvaultError
+from runvault.errors import ConfigError, RunvaultError, did_you_mean
 from runvault.model.annotations import Annotations, merge
 from runvault.model.changes import drift_between
 from runvault.model.ids import RunId
@@ -246,7 +246,7 @@ class _Reviewing:
             import difflib  # only when there is something to suggest
 
             near = difflib.get_close_matches(self.metric, known, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else "'runvault show RUN' lists those that a run has"
+            hint = did_you_mean(near, "'runvault show RUN' lists those that a run has")
             raise ConfigError(f"no run on either side has the metric {self.metric!a}", hint)
 
     def _take(self, run: str, found: Projection, content: bytes) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
-from runvault.errors import ConfigError
+from runvault.errors import ConfigError, did_you_mean
 from runvault.stores.catalog.schema import MOMENTS, NUMBERS, SHARED, SYMBOL, TAG, quoted
 
 
@@ -138,8 +138,7 @@ class Names:
         leaf = path.rpartition(".")[2]  # 'fees' means 'settings.fees', 'settings.fast' means 'params.fast'
         near = [known for known in said if known.rpartition(".")[2] == leaf]
         near += [known for known in difflib.get_close_matches(path, said, n=3) if known not in near]
-        near = near[:3]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"names are metrics, params, {_SECTIONS} and fields"
+        hint = did_you_mean(near[:3], f"names are metrics, params, {_SECTIONS} and fields")
         return ConfigError(f"no run has {_shown(path)}", hint)
 
 
