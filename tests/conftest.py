@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from machine import git
+from templates import Templates, repository
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -40,15 +40,16 @@ def sealed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     return home
 
 
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    return Templates(tmp_path_factory.mktemp("templates"))
+
+
 @pytest.fixture
-def repo(tmp_path: Path) -> Path:
+def repo(tmp_path: Path, templates: Templates) -> Path:
     """Return a Git repository with one commit and a clean working tree."""
     path = tmp_path / "repo"
-    path.mkdir()
-    git(path, "init", "--quiet")
-    (path / "strategy.py").write_text("FAST = 10\n")
-    git(path, "add", "strategy.py")
-    git(path, "commit", "--quiet", "--message", "strategy: first")
+    templates.copy(repository, path)
     return path
 
 

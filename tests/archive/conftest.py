@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from templates import Templates, archive
 
 import runvault as rv
 
 
 @pytest.fixture
-def vault(repo: Path) -> rv.Vault:
-    return rv.init(repo)
+def vault(repo: Path, templates: Templates) -> rv.Vault:
+    templates.copy(archive, repo)
+    return rv.open(repo)

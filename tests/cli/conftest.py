@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results import make_result
+from templates import Templates, archive, three_runs
 
 import runvault as rv
 from runvault.cli.main import run
@@ -49,17 +49,16 @@ def program(capfd: pytest.CaptureFixture[str], repo: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def vault(repo: Path) -> rv.Vault:
-    return rv.init(repo)
+def vault(repo: Path, templates: Templates) -> rv.Vault:
+    templates.copy(archive, repo)
+    return rv.open(repo)
 
 
 @pytest.fixture
-def runs(vault: rv.Vault) -> list[rv.Run]:
+def runs(repo: Path, vault: rv.Vault, templates: Templates) -> list[rv.Run]:
     """Three runs, oldest first."""
-    return [
-        vault.save(make_result(total_return), strategy="dual_sma", params={"fast": fast}, tags=[f"t{fast}"]).run
-        for total_return, fast in [(0.1, 10), (0.3, 11), (-0.2, 20)]
-    ]
+    templates.copy(three_runs, repo)
+    return [*reversed(vault.list())]
 
 
 def process(path: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:

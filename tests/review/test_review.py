@@ -9,19 +9,18 @@ import pytest
 from forge import forge_archive, forge_run, import_commits
 from machine import git
 from results import make_result, with_digest
+from templates import Templates, three_runs
 
 import runvault as rv
 from runvault.model.annotations import Annotations, Replay
 
 
 @pytest.fixture
-def vault(repo: Path) -> rv.Vault:
+def vault(repo: Path, templates: Templates) -> rv.Vault:
     """An archive of three runs whose remote branch stands where they were pushed."""
-    vault = rv.init(repo)
-    for total_return, fast in [(0.1, 10), (0.3, 11), (-0.2, 20)]:
-        vault.save(make_result(total_return), strategy="dual_sma", params={"fast": fast}, tags=[f"t{fast}"])
+    templates.copy(three_runs, repo)
     fetched(repo)
-    return vault
+    return rv.open(repo)
 
 
 def fetched(repo: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from machine import git
 from team import place, save, tree_of
+from templates import Templates, archive
 
 import runvault as rv
 from runvault.errors import ConfigError, RunvaultError
@@ -18,8 +19,9 @@ from runvault.stores.git.merging import Sides
 
 
 @pytest.fixture
-def vault(repo: Path) -> rv.Vault:
-    return rv.init(repo)
+def vault(repo: Path, templates: Templates) -> rv.Vault:
+    templates.copy(archive, repo)
+    return rv.open(repo)
 
 
 def branch_off(vault: rv.Vault, name: str) -> rv.Vault:
