@@ -15,7 +15,7 @@ import orjson
 from runvault.archive.artifacts import read_tables
 from runvault.errors import ConfigError, RunvaultError, did_you_mean
 from runvault.model.annotations import Annotations, merge
-from runvault.model.changes import drift_between
+from runvault.model.changes import diff_metrics, drift_between
 from runvault.model.ids import RunId
 from runvault.model.manifest import Manifest, check_address
 from runvault.model.metrics import METRICS, sort_order
@@ -60,7 +60,8 @@ class Revision:
     """A run that both sides have, with another manifest at the head.
 
     `drift` says what moved (docs/cli.md), None where the results are equal. `stays` is the side whose revision is at
-    the tip after a merge, ``base`` or ``head``: the later of the two. The other one stays in history.
+    the tip after a merge, ``base`` or ``head``: the one that alone changed it since the two parted, else the later of
+    the two. The other one stays in history.
     """
 
     run: Mapping[str, Json]
@@ -293,13 +294,14 @@ class _Reviewing:
                 self.after[run] = self.ranked[run]
                 yield Revision(self.members[run], None, "head")
                 continue
-            wins = _rank(new) > _rank(old)
+            wins = MANIFEST not in self.back.runs.get(run, {}) or _rank(new) > _rank(old)
             if wins:
                 self.after[run] = self.ranked[run]
             yield Revision(self.members[run], self._drift(old, new), "head" if wins else "base")
 
     def _drift(self, old: Mapping[str, Json], new: Mapping[str, Json]) -> Mapping[str, Json] | None:
-        if old["results_digest"] == new["results_digest"]:
+        equal = old["results_digest"] == new["results_digest"]
+        if equal and not diff_metrics(old["metrics"], new["metrics"]):  # which say otherwise if somebody edited them
             return None
         tables = [read_tables(self.stores.objects, manifest, missing_ok=True) for manifest in (old, new)]
         return drift_between(

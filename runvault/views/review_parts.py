@@ -203,7 +203,7 @@ def _revisions(review: Mapping[str, Json]) -> Part:
     ]  # fmt: skip
     head = [*IDENTITY, *(Cell(name, "word") for name in ("verdict", "what moved", "what else differs", "stays"))]
     return Part(
-        "New revisions", "The same request, saved again. The later one stays, the other is history.", head, rows
+        "New revisions", "The same request, saved again. One stays (see there), the other is history.", head, rows
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from templates import Templates, three_runs
 
 import runvault as rv
 from runvault.model.annotations import Annotations, Replay
+from runvault.model.records import dump_json
 
 
 @pytest.fixture
@@ -119,6 +121,32 @@ def test_of_two_revisions_the_later_stays(vault: rv.Vault, repo: Path) -> None:
     assert revision.stays == "base"
     found = vault.review("origin/runvault..team")
     assert found.after[0]["metrics"]["total_return"] == 0.44
+
+
+def test_an_earlier_revision_that_the_head_put_back_stays(vault: rv.Vault, repo: Path) -> None:
+    best = vault.best()[0]
+    first = best.commit
+    vault.save(make_result(0.44), strategy="dual_sma", params=best.params)
+    fetched(repo)
+    vault.restore(f"{best.id}@{first}")
+
+    found = vault.review()
+    [revision] = found.revisions
+    assert (revision.stays, found.after[0]["metrics"]["total_return"]) == ("head", 0.3)
+    assert [row["id"] for row in found.after] == [run.id for run in vault.best()]
+
+
+def test_metrics_edited_by_hand_are_no_equal_results(vault: rv.Vault, repo: Path) -> None:
+    best = vault.best()[0]
+    manifest = json.loads(best.file("manifest.json"))
+    manifest["metrics"]["total_return"] = 9.99
+    files: list[tuple[str, bytes | None]] = [(f"runs/{best.id[:2]}/{best.id}/manifest.json", dump_json(manifest))]
+    import_commits(repo, iter([iter(files)]))
+
+    [revision] = vault.review().revisions
+    assert revision.drift is not None
+    moved = {row["name"]: (row["a"], row["b"]) for row in revision.drift["metrics"]}
+    assert (revision.drift["verdict"], moved) == ("drift", {"total_return": (0.3, 9.99)})
 
 
 def test_annotations_are_told_as_a_merge_leaves_them(vault: rv.Vault, repo: Path) -> None:
