@@ -16,12 +16,12 @@ from runvault.archive.stores import Stores
 from runvault.errors import BranchMovedError, RunvaultError
 from runvault.model.ids import RunId
 from runvault.model.records import MANIFEST
-from runvault.sharing.incoming import Refusal
+from runvault.sharing.incoming import Refusal, read_version
 from runvault.sharing.merge import Joined, join
 from runvault.sharing.pointers import pointers_brought
 from runvault.stores.dvc.remotes import ObjectRemote
 from runvault.stores.dvc.transfer import Moved, Tell, Wanted, fetch, send
-from runvault.stores.git.merging import Sides
+from runvault.stores.git.merging import Entry, Sides
 from runvault.stores.git.programs import DURABLE
 from runvault.stores.git.remotes import GitRemote, resolve
 from runvault.stores.git.secrets import secret_in_address
@@ -176,17 +176,29 @@ def _gained(stores: Stores, before: str | None, tip: str) -> Joined:
         return gained
     sides = Sides(stores.repository, before, tip)
     for each in sides.differences():
-        if RunId.from_path(each.path) is None:
+        run = RunId.from_path(each.path)
+        if run is None:
             continue
         ours, theirs = sides.folder(each.ours), sides.folder(each.theirs)
         if not ours:
             gained.runs_added += 1
         elif not theirs:
-            gained.removed_runs.append(each.path.rpartition("/")[2])
+            gained.removed_runs.append(str(run))
         elif ours.get(MANIFEST) != theirs.get(MANIFEST):
             gained.revisions_added += 1
-            gained.drift.append(each.path.rpartition("/")[2])
+            if _digest(sides, run, each.ours) != _digest(sides, run, each.theirs):
+                gained.drift.append(str(run))
     return gained
+
+
+def _digest(sides: Sides, run: RunId, entry: Entry | None) -> str | None:
+    """Return the digest of a run's results; of one that cannot be read, what stands in its place."""
+    if entry is None:
+        return None
+    try:
+        return read_version(sides, run, entry).digest or entry.object_id
+    except RunvaultError:
+        return entry.object_id
 
 
 def _send_objects(

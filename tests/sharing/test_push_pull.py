@@ -99,6 +99,35 @@ def test_a_rejected_push_merges_and_tries_again(team: Team) -> None:
     git(place(team.ada), "fsck", "--strict")
 
 
+def test_equal_results_that_a_push_sends_are_no_drift(team: Team) -> None:
+    team.ada.push()
+    grace = team.join("Grace")
+    theirs, ours = save(team.ada, 0.1), save(grace, 0.1)
+    team.ada.push()
+    pushed = grace.push()
+    assert (theirs.id, pushed.revisions_added, pushed.drift) == (ours.id, 1, ())
+
+    save(grace, 0.2)
+    assert grace.push().drift == (ours.id,)
+
+
+def test_a_drift_is_told_with_a_name_that_one_run_alone_has(
+    team: Team, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runvault.cli.main import run as program
+
+    monkeypatch.chdir(place(team.ada))
+    for seed in (0, 1):
+        save(team.ada, 0.1, seed=seed)
+    team.ada.push()
+    save(team.ada, 0.2, seed=1)
+    capsys.readouterr()
+    assert program(["push"]) == 0
+    told = re.search(r"'runvault (diff \S+ \S+)' shows", capsys.readouterr().err)
+    assert told is not None
+    assert program(told[1].split()) == 0
+
+
 def test_artifacts_that_stayed_behind_are_fetched_when_first_needed(
     team: Team, capsys: pytest.CaptureFixture[str]
 ) -> None:
