@@ -19,6 +19,7 @@ from runvault.cli.common import (
     output_options,
     working,
 )
+from runvault.model.ids import RunId
 
 if TYPE_CHECKING:
     from runvault.api.sharing import Shared
@@ -213,7 +214,8 @@ def _show(shared: Shared, form: str, verb: str, *, chosen: bool = False) -> int:
             f"{shared.artifacts} objects {verb}, {shared.bytes:,} bytes"
         )
     for run in shared.drift:
-        notice(f"drift: {run} has other results now; 'runvault diff {run[:8]}~1 {run[:8]}' shows which")
+        short = RunId.parse(run).short
+        notice(f"drift: {run} has other results now; 'runvault diff {short}~1 {short}' shows which")
     for each in shared.refused:
         notice(f"refused: {each['run']}: {each['problem']}")
     for each in shared.unread:
