@@ -79,18 +79,21 @@ def push(
     *,
     artifacts: bool,
     data: bool,
+    again: bool = False,
     tell: Tell | None = None,
     announce: Callable[[Mapping[str, int], str], None] | None = None,
 ) -> Shared:
     """Send what this archive has."""
-    choice, name = Choice(artifacts, data), remote or vault.settings.remote
+    choice, name = Choice(artifacts, data, again), remote or vault.settings.remote
     done = sync.push(vault.stores, name, provenance(vault.stores), choice, tell=tell, announce=announce)
     return _shared(done)
 
 
-def pull(vault: Vault, remote: str | None, *, artifacts: bool, data: bool, tell: Tell | None = None) -> Shared:
+def pull(
+    vault: Vault, remote: str | None, *, artifacts: bool, data: bool, again: bool = False, tell: Tell | None = None
+) -> Shared:
     """Bring what a remote has; `vault` may have no archive yet."""
-    choice, name = Choice(artifacts, data), remote or vault.settings.remote
+    choice, name = Choice(artifacts, data, again), remote or vault.settings.remote
     return _shared(sync.pull(vault.stores, name, provenance(vault.stores), choice, tell=tell))
 
 

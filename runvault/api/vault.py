@@ -865,14 +865,18 @@ class Vault:
             Whether the artifacts of runs, and the input data, go along.
         **how
             `tell` is called with how many objects of how many are done; `announce` with new input data (path to size)
-            and where it goes, before it is sent.
+            and where it goes, before it is sent. With `again` the DVC remote is asked for objects that were sent to it
+            before, too: what it lost it gets again.
         """
         from runvault.api.sharing import push
 
         return push(self, remote, artifacts=artifacts, data=data, **how)
 
     def pull(self, remote: str | None = None, *, artifacts: bool = True, data: bool = True, **how: Any) -> Shared:
-        """Bring what a Git remote has, checked run by run, and its objects from the DVC remote."""
+        """Bring what a Git remote has, checked run by run, and its objects from the DVC remote.
+
+        With `again` also those that the DVC remote did not have when it was asked before.
+        """
         from runvault.api.sharing import pull
 
         return pull(self, remote, artifacts=artifacts, data=data, **how)

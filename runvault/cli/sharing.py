@@ -38,16 +38,19 @@ def _object_options(command: Command) -> Command:
 @click.command()
 @click.argument("remote", required=False)
 @_object_options
+@click.option("--all", "again", is_flag=True, help="Send what the DVC remote got before and lost, too")
 @output_options
 @click.pass_obj
-def push(context: Context, /, remote: str | None, no_artifacts: bool, no_data: bool, form: str) -> int:
+def push(context: Context, /, remote: str | None, no_artifacts: bool, no_data: bool, again: bool, form: str) -> int:
     """Send runs, annotations and code to a Git remote, and objects to the default DVC remote
 
     What the remote has and is not here is merged first. New input data is named before it is sent.
     """
     vault = context.open_to_write()
     with counting("sending objects") as tell:
-        shared = vault.push(remote, artifacts=not no_artifacts, data=not no_data, tell=tell, announce=_announce)
+        shared = vault.push(
+            remote, artifacts=not no_artifacts, data=not no_data, again=again, tell=tell, announce=_announce
+        )
     return _show(shared, form, "sent", chosen=no_artifacts or no_data)
 
 
@@ -68,9 +71,10 @@ def _name_some(lines: Sequence[str], in_all: str) -> None:
 @click.command()
 @click.argument("remote", required=False)
 @_object_options
+@click.option("--all", "again", is_flag=True, help="Fetch what the DVC remote did not have before, too")
 @output_options
 @click.pass_obj
-def pull(context: Context, /, remote: str | None, no_artifacts: bool, no_data: bool, form: str) -> int:
+def pull(context: Context, /, remote: str | None, no_artifacts: bool, no_data: bool, again: bool, form: str) -> int:
     """Bring what a Git remote has, and objects from the default DVC remote
 
     Makes the archive branch where there is none. Every run is looked at before it is let in; exits with 1 where one is
@@ -80,7 +84,7 @@ def pull(context: Context, /, remote: str | None, no_artifacts: bool, no_data: b
 
     vault = find_vault(context.repo, context.branch)
     with counting("fetching objects") as tell:
-        shared = vault.pull(remote, artifacts=not no_artifacts, data=not no_data, tell=tell)
+        shared = vault.pull(remote, artifacts=not no_artifacts, data=not no_data, again=again, tell=tell)
     return _show(shared, form, "fetched", chosen=no_artifacts or no_data)
 
 
@@ -131,8 +135,8 @@ def bundle(context: Context, /, file: str, form: str, **filters: Any) -> None:
 
         click.echo(f"{done.runs} runs and {done.objects} objects, {done.bytes:,} bytes, in {inert(file)}")
     if done.missing:
-        fetch = f"dvc fetch --all-{'branches' if chosen else 'commits'}"  # a pull asks once for what is not there
-        notice(f"{len(done.missing)} objects are not here and not in the bundle; '{fetch}' fetches them")
+        fetch = "'runvault pull --all' fetches those that the DVC remote has"
+        notice(f"{len(done.missing)} objects are not here and not in the bundle; {fetch}")
 
 
 @click.command()

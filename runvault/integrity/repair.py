@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runvault.errors import RunvaultError
 from runvault.stores.dvc.remotes import ObjectRemote
+from runvault.stores.dvc.store import NOWHERE
 from runvault.stores.git.damage import Damage
 from runvault.stores.git.lock import write_lock
 from runvault.stores.git.refs import ref_damage
@@ -41,6 +42,13 @@ class Remotes:
         except RunvaultError as error:
             self.problem = error.message
             return None
+
+    @property
+    def hint(self) -> str:
+        """Return what to do about an object that is neither here nor there."""
+        if self.problem is None and self._remote is None:
+            return "there is no default DVC remote: 'runvault remote add NAME URL' names one to all"
+        return self.problem or NOWHERE
 
     def present(self, md5s: Collection[str]) -> set[str]:
         """Return which of these objects the remote has; none where there is no remote, or it does not answer."""

@@ -38,7 +38,6 @@ Json: TypeAlias = Any
 T = TypeVar("T")
 
 ABSENT = "absent"
-FETCH = "fetch it: dvc fetch --all-branches"
 
 
 @dataclass(frozen=True)
@@ -292,7 +291,7 @@ class _Verification:
                 self.report.checked["on a remote"] += 1
                 continue
             for folder, name in places:
-                self.report.found(folder, name, f"object {md5} is not here", remotes.problem or FETCH)
+                self.report.found(folder, name, f"object {md5} is not here", remotes.hint)
 
     def _check_tables(self, folder: str, manifest: Manifest) -> None:
         members = manifest.to_dict()

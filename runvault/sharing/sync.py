@@ -59,10 +59,14 @@ class Synced:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which objects go along: the artifacts of runs, and the input data."""
+    """Which objects go along: the artifacts of runs, and the input data.
+
+    `again` asks for those, too, that were sent or fetched before, or that the remote did not have.
+    """
 
     artifacts: bool = True
     data: bool = True
+    again: bool = False
 
     def takes(self, path: str) -> bool:
         """Return whether the object of a pointer goes along."""
@@ -211,7 +215,8 @@ def _send_objects(
 ) -> None:
     remote = stores.object_remote()
     memory = _Memory(stores, remote, "sent")
-    going, synced.withheld = _chosen(pointers_brought(stores, memory.commit, tip), choice if remote else NOTHING)
+    since = None if choice.again else memory.commit
+    going, synced.withheld = _chosen(pointers_brought(stores, since, tip), choice if remote else NOTHING)
     if remote is None or not going:
         return
     memory.refuse_gone()
@@ -249,9 +254,10 @@ def _fetch_objects(
     """
     refused = {each.run for each in synced.joined.refused}
     remote = stores.object_remote()
-    whole = remote is not None and choice == Choice()
+    whole = remote is not None and choice.artifacts and choice.data
     memory = _Memory(stores, remote, "fetched")
-    old, new = (memory.commit, stores.require_tip()) if whole else (before, theirs)
+    old, new = (memory.commit, stores.require_tip()) if whole or choice.again else (before, theirs)
+    old = None if choice.again else old
     is_here = cache(stores.objects.has)  # runs share objects
     pointers = (
         (path, wanted)

@@ -183,6 +183,22 @@ def test_a_plain_pull_fetches_what_earlier_ones_left_behind(team: Team, monkeypa
     assert grace.pull().failed == {}
 
 
+def test_what_a_dvc_remote_lost_is_sent_and_fetched_again_where_that_is_asked(team: Team) -> None:
+    run = save(team.ada)
+    team.ada.push()
+    lost = run.artifacts["equity.parquet"]["md5"]
+    (team.storage / "files" / "md5" / lost[:2] / lost[2:]).unlink()
+    grace = team.join("Grace")
+    assert (grace.pull().artifacts, grace.stores.objects.has(lost)) == (0, False)
+    [finding] = grace.verify().findings
+    assert "runvault push --all" in (finding.hint or "")
+
+    assert team.ada.push().artifacts == 0
+    assert team.ada.push(again=True).artifacts == 1
+    assert (grace.pull().artifacts, grace.pull(again=True).artifacts) == (0, 1)
+    assert grace.verify().findings == []
+
+
 def test_a_fetch_that_broke_off_is_made_up_for(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     run = save(team.ada)
     team.ada.push()

@@ -18,6 +18,7 @@ from runvault.errors import ArtifactMissingError, ConfigError, FormatError, Inte
 from runvault.stores.dvc import ObjectProblem, ObjectStore, init_dvc_files, inputs, unchanged
 from runvault.stores.dvc import batch as batches
 from runvault.stores.dvc.pending import Pending
+from runvault.stores.dvc.store import NOWHERE
 
 DATA = b"prices" * 1000
 MD5 = hashlib.md5(DATA).hexdigest()  # noqa: S324 - the name that DVC gives it
@@ -146,7 +147,7 @@ def test_equal_md5_with_other_sha256_is_refused(store: ObjectStore) -> None:
 def test_an_object_that_is_nowhere_is_missing(store: ObjectStore) -> None:
     with pytest.raises(ArtifactMissingError) as caught:
         store.get(MD5, SHA256)
-    assert caught.value.hint == "fetch it: dvc fetch --all-branches"
+    assert caught.value.hint == NOWHERE
     assert not store.has(MD5)
     assert [problem.kind for problem in store.check(MD5)] == ["missing", "missing"]
 
@@ -235,6 +236,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from runvault.stores.dvc.pending import Pending
+from runvault.stores.dvc.store import NOWHERE
 pending = Pending(Path(sys.argv[1]))
 pending.note(["a" * 32])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -25,6 +25,8 @@ from runvault.stores.dvc.stored import Stored, describe
 
 KEEP = "runvault/keep/files/md5"  # below the common git folder: shared by worktrees, never pushed
 
+NOWHERE = "whoever has it sends it with 'runvault push --all'; then 'runvault pull --all' fetches it"
+
 _PLACES = ("keep", "cache")  # in the order in which copies are looked at
 
 HINTS = {
@@ -174,10 +176,10 @@ class ObjectStore:
                 return data
             damaged += [path] if data is not None else []
         if not damaged:
-            raise ArtifactMissingError(f"object {md5} is not in the DVC cache", "fetch it: dvc fetch --all-branches")
+            raise ArtifactMissingError(f"object {md5} is not in the DVC cache", NOWHERE)
         raise IntegrityError(
             f"object {md5} does not match its hash, in {' and '.join(map(str, damaged))}",
-            "move the file away and fetch a good copy: dvc fetch --all-branches",
+            "heal it from a second copy or the DVC remote: runvault verify --repair",
         )
 
     @contextmanager
