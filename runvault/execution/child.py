@@ -1,10 +1,11 @@
 """The child process of a replay: ``python -m runvault.execution.child JOB OUT``.
 
-JOB is a JSON file: `kind`, `root`, `entry`, `params`, `settings`, `inputs` (path and kind by argument), `seed`, `span`,
-`series`, `vectorized`, `backend`, `dump`, `trusted`, which settings and whether the span are overrides, and of a
-command `command`, `folder`, `result` and `files`. What came of it is left in the folder OUT: a parcel, or
-``error.json`` with `message` and `hint`. The entry's own output goes where the caller pointed it. The input is a pipe
-that ends with the caller, and with it the child ends. `runvault.execution.forkserver` does jobs in forks of its own.
+JOB is a JSON file: `kind`, `root`, `checkout`, `paths`, `entry`, `params`, `settings`, `inputs` (path and kind by
+argument), `seed`, `span`, `series`, `vectorized`, `backend`, `dump`, `trusted`, which settings and whether the span are
+overrides, and of a command `command`, `folder`, `result` and `files`. What came of it is left in the folder OUT: a
+parcel, or ``error.json`` with `message` and `hint`. The entry's own output goes where the caller pointed it. The input
+is a pipe that ends with the caller, and with it the child ends. `runvault.execution.forkserver` does jobs in forks of
+its own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from runvault.errors import ReplayError, RunvaultError
 from runvault.execution.calls import Ran, arguments_of, as_result, bind, takes_setting
 from runvault.execution.code import imported_files
 from runvault.execution.declared import as_declared
-from runvault.execution.entries import is_defined_in, load_entry
+from runvault.execution.entries import is_defined_in, load_entry, modules_in
 from runvault.execution.own_process import end_quickly, import_engine
 from runvault.execution.parcels import write_parcel
 from runvault.execution.programs import filled, read_result, run_program
@@ -60,7 +61,7 @@ def _do(job: dict[str, Json], out: Path) -> None:
 
 
 def _called(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]]:
-    function = load_entry(job["entry"], root)
+    function = load_entry(job["entry"], root, job["paths"])
     # An archive of others may name our own commit, and in it a function that is none of ours: ``os:system``.
     if not job["trusted"] and not is_defined_in(function, root):
         raise ReplayError(
@@ -79,8 +80,20 @@ def _called(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]]:
         seed=job["seed"],
     )
     ran = call.run()
+    _refuse_other_code(root, job["checkout"])
     windows = dict.fromkeys(series, span.asked())
     return ran, {"files": imported_files(root), "params": {**call.params, **job["params"]}, "windows": windows}
+
+
+def _refuse_other_code(root: Path, checkout: str | None) -> None:
+    """Refuse modules of the caller's checkout: it is not the code that the verdict is about.
+
+    A package that was installed from there to be edited is found there, where the recorded code does not hold it.
+    """
+    for name, path in modules_in(Path(checkout)) if checkout else ():
+        if not path.is_relative_to(root.resolve()):
+            hint = "the recorded code has no such file: is it ignored by Git, or in a submodule?"
+            raise ReplayError(f"{name!r} is imported from {str(path)!r}, not from the recorded code", hint)
 
 
 def _ran_command(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]]:
@@ -89,8 +102,8 @@ def _ran_command(job: dict[str, Json], root: Path) -> tuple[Ran, dict[str, Json]
     result.unlink(missing_ok=True)  # one that was committed
     paths = {name: path for name, (path, _) in job["inputs"].items()}
     values = {"seed": job["seed"], "result": str(result), **paths, **job["settings"], **job["params"]}
-    # PYTHONPATH is for this process: the program finds its modules as it did.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # What PYTHONPATH says to this process is not for the program: it finds its modules where it did, in this code.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(root / path) for path in job["paths"])}
     started = time.perf_counter()
     try:
         run_program(filled(job["command"], values), root / job["folder"], environment)

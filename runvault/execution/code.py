@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import shlex
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError
-from runvault.execution.entries import modules_in
+from runvault.execution.entries import is_installed, modules_in
 from runvault.stores.git.code import blob_of_file
 from runvault.stores.git.owncode import note_own_code
 from runvault.stores.git.repository import Repository
@@ -24,6 +25,18 @@ def imported_files(root: Path) -> dict[str, str]:
     root = root.resolve()
     paths = sorted({path for _, path in modules_in(root)})
     return {path.relative_to(root).as_posix(): blob for path in paths if (blob := blob_of_file(path)) is not None}
+
+
+def import_paths(root: Path) -> tuple[str, ...]:
+    """Return the folders of the repository that this process looks for modules in, beside its root, in their order.
+
+    ``PYTHONPATH`` and packages that were installed from here to be edited, as is usual with a folder ``src``, put them
+    there. In another checkout nothing does, or what does names this one.
+    """
+    root = root.resolve()
+    folders = [Path(entry).resolve() for entry in sys.path if Path(entry).is_dir()]
+    own = [folder for folder in folders if root in folder.parents and not is_installed(folder, root)]
+    return tuple(dict.fromkeys(folder.relative_to(root).as_posix() for folder in own))
 
 
 def same_files(root: Path, files: Mapping[str, str]) -> bool:

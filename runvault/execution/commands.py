@@ -17,7 +17,7 @@ from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError
 from runvault.execution.calls import SEED, Ran, as_result
-from runvault.execution.code import code_member, new_snapshot, refuse_secret_code, warnings_of
+from runvault.execution.code import code_member, import_paths, new_snapshot, refuse_secret_code, warnings_of
 from runvault.execution.known import find_known
 from runvault.execution.pipelines import current_stage
 from runvault.execution.programs import filled, places_in, read_result, run_program
@@ -82,6 +82,7 @@ def run_command(
         kind=COMMAND,
         inputs=recipe_inputs(request.data, kept, root),
         files=files,
+        paths=import_paths(root),
         command=tuple(command),
         result=path_from_root(result, root),
         folder=path_from_root(in_repository(Path.cwd(), root), root),

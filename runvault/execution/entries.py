@@ -9,7 +9,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -27,7 +27,7 @@ _SYNTAX = re.compile(
 )
 
 
-def load_entry(entry: str, root: Path) -> Callable[..., Any]:
+def load_entry(entry: str, root: Path, paths: Sequence[str] = ()) -> Callable[..., Any]:
     """Import what an entry names and return its function, undecorated.
 
     Parameters
@@ -36,6 +36,8 @@ def load_entry(entry: str, root: Path) -> Callable[..., Any]:
         ``FILE.py:function``, the file relative to `root` or absolute, or ``module:function``.
     root : Path
         The root of the repository: first on ``sys.path`` from now on.
+    paths : sequence of str
+        Folders below `root` that follow it there.
 
     Raises
     ------
@@ -45,7 +47,8 @@ def load_entry(entry: str, root: Path) -> Callable[..., Any]:
     parts = _SYNTAX.fullmatch(entry)
     if parts is None:
         raise ReplayError(f"{entry!r} is no entry", hint="write FILE.py:function or module:function")
-    _put_first(root)
+    for path in ("", *paths)[::-1]:
+        _put_first(root / path)
     name = parts["module"]
     with _explained(entry):
         module = _load_file(Path(name), root) if name.endswith(".py") else importlib.import_module(name)
@@ -61,7 +64,7 @@ def forget_modules(root: Path) -> None:
 def modules_in(root: Path) -> Iterator[tuple[str, Path]]:
     """Yield name and file of each imported module whose source lies in the repository.
 
-    Left out are installed packages (a virtual environment may lie in the repository) and runvault itself.
+    Left out are installed packages and Python's own (an environment may lie in the repository), and runvault itself.
     """
     inside = os.path.join(root.resolve(), "")  # noqa: PTH118 - pathlib drops the separator at the end
     outside = _known_outside(inside)
@@ -87,8 +90,20 @@ def _source_in(module: ModuleType, inside: str) -> Path | None:
     if type(file) is not str or not _real_path(file).startswith(inside):
         return None
     path = Path(_real_path(file))
-    installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
-    return path if file.endswith(".py") and not installed else None
+    return path if file.endswith(".py") and not is_installed(path, Path(inside)) else None
+
+
+def is_installed(path: Path, root: Path) -> bool:
+    """Return whether a file or folder is of an installed package, or of a Python that lies in the repository itself."""
+    if not {"site-packages", "dist-packages"}.isdisjoint(path.parts):
+        return True
+    return any(root in prefix.parents and path.is_relative_to(prefix) for prefix in _prefixes())
+
+
+@cache
+def _prefixes() -> tuple[Path, ...]:
+    """Return where Python lies, and the virtual environment that this process may run in."""
+    return tuple({Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()})
 
 
 @cache

@@ -78,6 +78,7 @@ def apply(overrides: Overrides, recipe: Recipe, manifest: Mapping[str, Json]) ->
         "result": recipe.result,
         "folder": recipe.folder,
         "files": list(recipe.files),
+        "paths": list(recipe.paths),
         "entry": recipe.entry,
         "params": params,
         "settings": settings,

@@ -51,9 +51,10 @@ def _command(manifest: Mapping[str, Json], recipe: Recipe) -> list[str]:
     words = shlex.join(filled(recipe.command, values))
     away = f"cd {shlex.quote(recipe.folder)} && " if recipe.folder not in ("", ".") else ""
     place = shlex.quote(str(PurePosixPath(recipe.result).parent))
+    found = ":".join(f'"$PWD"/{shlex.quote(path)}' for path in recipe.paths)
     return [
         *([] if place == "." else [f"mkdir -p {place}"]),
-        f"({away}RUNVAULT_DISABLED=1 {words})",
+        f"({f'export PYTHONPATH={found} && ' if found else ''}{away}RUNVAULT_DISABLED=1 {words})",
         "python - <<'END'",
         "import vectorbt as vbt",
         f"print(vbt.Portfolio.load({recipe.result!r}).stats())",
@@ -83,6 +84,7 @@ def _python(manifest: Mapping[str, Json], recipe: Recipe) -> list[str]:
         words[recipe.seed_name] = manifest["seed"]
     backend = (manifest.get("environment") or {}).get("backend")
     lines = ["import json, random, sys", "import numpy as np", "import pandas as pd", "sys.path.insert(0, '.')"]
+    lines += [f"sys.path[1:1] = {[*recipe.paths]!r}"] if recipe.paths else []
     lines += [*_backend(backend), *_entry(recipe), *_seed(manifest["seed"])]
     lines += [*_settings(config["settings"]), *_inputs(recipe)]
     lines += [f"words = json.loads({json.dumps(words)!r})"]

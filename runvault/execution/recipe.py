@@ -50,6 +50,8 @@ class Recipe:
         The argument that takes the seed, if there is one.
     files : mapping of str to str
         The repository's files that the entry imported, with the blob ids they had.
+    paths : sequence of str
+        The folders of the repository, from its root, that modules were looked for in beside the root itself.
     command, result : sequence of str, str
         The program with its arguments as given, and the path at which it leaves its result, from the root of the
         repository.
@@ -71,6 +73,7 @@ class Recipe:
     inputs: Mapping[str, Input] = field(default_factory=dict)
     seed_name: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     result: str = ""
     folder: str = ""
@@ -83,6 +86,7 @@ class Recipe:
         """Return the recipe as it stands in a manifest."""
         members = asdict(self)
         members["command"] = list(self.command)
+        members["paths"] = list(self.paths)
         members["span"] = asdict(self.span) if self.span else None
         return members
 
@@ -106,6 +110,7 @@ class Recipe:
                 inputs={name: Input(**each) for name, each in members["inputs"].items()},
                 seed_name=members.get("seed_name"),
                 files=dict(members.get("files") or {}),
+                paths=tuple(map(_within, members.get("paths") or ())),
                 command=tuple(map(str, members.get("command") or ())),
                 result=_within(members.get("result") or ""),
                 folder=_within(members.get("folder") or ""),

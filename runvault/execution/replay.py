@@ -198,6 +198,7 @@ class _Replay:
             document = {
                 **self.job,
                 "root": str(tree),
+                "checkout": None if self.stores.code.work_tree is None else str(self.stores.code.work_tree),
                 "inputs": {name: (str(path), self.recipe.inputs[name].kind) for name, path in inputs.items()},
                 "dump": self.request.pickles != "none",
                 "trusted": self.request.trusted,

@@ -22,6 +22,7 @@ from runvault.execution.calls import Call, Ran, bind
 from runvault.execution.code import (
     code_member,
     forget_snapshots,
+    import_paths,
     imported_files,
     refuse_secret_code,
     snapshot,
@@ -273,6 +274,7 @@ def recipe_of(
         inputs=recipe_inputs(files, kept, root, in_memory=files.keys() - request.data.keys()),
         seed_name=call.seed_name,
         files=imported_files(root),
+        paths=import_paths(root),
         span=request.span,
         series=request.series,
         stage=current_stage(root),

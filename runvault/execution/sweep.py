@@ -193,6 +193,7 @@ class _Plan:
             root=str(self.root),
             files=files,
             sources={path: (self.root / path).read_bytes() for path in files},
+            paths=self.recipe.paths,
             params=self._shared(self.call.params),
             settings=self.request.run.settings,
             inputs=self.inputs,

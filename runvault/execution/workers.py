@@ -42,6 +42,8 @@ class Job:
         The root of the repository, where the code is if the worker shares a disk with the caller.
     files, sources : mapping
         The repository's files that the entry imported: their blob ids, and their bytes for workers elsewhere.
+    paths : sequence of str
+        The folders below `root` that modules are looked for in, beside `root` itself.
     params, settings, inputs, seed
         What every call is given.
     vectorized : mapping of str to str
@@ -55,6 +57,7 @@ class Job:
     root: str
     files: Mapping[str, str]
     sources: Mapping[str, bytes]
+    paths: Sequence[str]
     params: Mapping[str, Any]
     settings: Mapping[str, Any]
     inputs: Mapping[str, Any]
@@ -94,7 +97,7 @@ class _Ready:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.root = _code_of(job)
-        self.function: Callable[..., Any] = load_entry(job.entry, self.root)
+        self.function: Callable[..., Any] = load_entry(job.entry, self.root, job.paths)
         import runvault.engines.vectorbt.extract  # noqa: F401 - seconds, before the first call is timed
 
         self.modules: frozenset[str] = frozenset()

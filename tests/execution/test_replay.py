@@ -528,3 +528,83 @@ def test_the_printed_lines_find_what_a_replay_finds(
     done = subprocess.run(["bash", "-e", "-c", script], cwd=here, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert [float(word) for word in done.stdout.split()[-2:]] == list(run.stats()[["End Value", "Total Fees Paid"]])
+
+
+ENTRY = """
+from {package}.fees import FEES
+
+import vectorbt as vbt
+
+
+def hold(prices, fast: int = 1):
+    return vbt.Portfolio.from_holding(prices.set_index("date")["close"], fees=FEES, freq="1D")
+"""
+
+
+@pytest.fixture
+def package(here: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return a package in a folder `src`, which is where modules are looked for, as where it is installed from there.
+
+    An entry beside it imports it, and so does one inside.
+    """
+    name = "srclayout"
+    (here / "src" / name).mkdir(parents=True)
+    (here / "src" / name / "__init__.py").touch()
+    (here / "src" / name / "fees.py").write_text("FEES = 0.01\n")
+    for place in (here / "beside.py", here / "src" / name / "inside.py"):
+        place.write_text(ENTRY.format(package=name))
+    git(here, "add", ".")
+    git(here, "commit", "--quiet", "--message", "a package")
+    for module in ("beside", name, f"{name}.fees", f"{name}.inside"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.syspath_prepend(here / "src")
+    return name
+
+
+@pytest.mark.parametrize("entry", ["beside.py:hold", "srclayout.inside:hold"])
+def test_modules_are_found_where_they_were_in_the_recorded_code(
+    vault: rv.Vault, here: Path, package: str, entry: str
+) -> None:
+    import subprocess
+
+    run = vault.run(entry, data=DATA).run
+    assert "src" in run.manifest["recipe"]["paths"]
+    assert "src/srclayout/fees.py" in run.manifest["recipe"]["files"]
+    sweep = vault.sweep(entry, {"fast": [2]}, data=DATA, executor="serial")
+    (here / "src" / package / "fees.py").write_text("FEES = 0.02\n")
+
+    assert vault.replay(run).verdict == "exact"
+    assert vault.replay(vault.get(sweep.ids[0])).verdict == "exact"
+    git(here, "commit", "--quiet", "--all", "--message", "higher fees")
+    assert vault.replay(run, at="HEAD").verdict == "drift"
+    lines = vault.replay_lines(run)
+    done = subprocess.run(["bash", "-e", "-c", lines], cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{run.stats()['Total Fees Paid']:.6f}" in done.stdout
+
+
+def test_a_command_finds_its_modules_in_the_recorded_code(vault: rv.Vault, here: Path, package: str) -> None:
+    program = f"import sys, pandas as pd; sys.path.append({str(here / 'src')!r}); from {package}.inside import hold; "
+    program += "hold(pd.read_csv('data/prices.csv', parse_dates=['date'])).save('pf.pkl')"
+    run = vault.run_command([sys.executable, "-c", program], result="pf.pkl", strategy="held", snapshot_all=True).run
+    (here / "src" / package / "fees.py").write_text("FEES = 0.02\n")
+    assert vault.replay(run).verdict == "exact"
+
+
+def test_modules_of_the_checkout_are_not_run_in_place_of_the_recorded_code(
+    vault: rv.Vault, here: Path, package: str
+) -> None:
+    """As where a package was installed from the checkout to be edited, and Git ignores a module of it."""
+    (here / "src" / package / "local.py").write_text("EDITED = 1\n")
+    (here / ".gitignore").write_text("local.py\n")
+    (here / "late.py").write_text(
+        "import sys\n\nimport vectorbt as vbt\n\n\ndef hold(prices):\n"
+        f"    sys.path.append({str(here / 'src' / package)!r})\n    import local\n\n"
+        '    return vbt.Portfolio.from_holding(prices.set_index("date")["close"], freq="1D")\n'
+    )
+    run = vault.run("late.py:hold", data=DATA).run
+    replayed = vault.replay(run)
+    sys.modules.pop("local", None)
+
+    assert replayed.verdict == "failed"
+    assert f"'local' is imported from '{here / 'src' / package / 'local.py'}'" in replayed.reason[0]
