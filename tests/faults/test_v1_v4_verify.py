@@ -271,6 +271,7 @@ CASES |= {
     "an older tree is gone": lambda archive: remove(archive.loose("runvault~1:runs")),
     "a pack rots": lambda archive: rot(packed(archive)),
     "a pack is cut short": lambda archive: replace(pack := packed(archive), pack.read_bytes()[:-30]),
+    "the pack of everything is gone, with its index": lambda archive: _lose_pack(archive),
     "an input is gone": lambda archive: [remove(path) for path in _input(archive)],
     "an input rots": lambda archive: rot(_input(archive)[0]),
 }
@@ -311,6 +312,13 @@ AT_HOME: dict[str, Damaging] = {
     "the catalog says another tip": lambda archive: _lie(archive),
 }
 assert len({**CASES, **AT_HOME}) >= 40
+
+
+def _lose_pack(archive: Archive) -> None:
+    """Remove all Git objects, and leave refs that are packed: nothing says then which commit was the tip's parent."""
+    packed_refs(archive)
+    for path in packed(archive).parent.iterdir():
+        remove(path)
 
 
 def _manifest(archive: Archive, number: int) -> str:

@@ -6,7 +6,7 @@ Nothing checks such a file but its own form, and the log beside it: git notes ev
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runvault.stores.git.damage import Damage
@@ -86,12 +86,19 @@ def _unlogged(repository: Repository) -> Iterator[Damage]:
 
 def _dangling(repository: Repository) -> Iterator[Damage]:
     """Yield refs that name no object that is here; the archive branch's own is told from its log as well."""
-    listed = repository.git("for-each-ref", "--format=%(refname)", ok=(0, 1, 128)).stdout.splitlines()
-    asked = b"".join(b"%s\n" % ref for ref in listed)
-    told = repository.git("cat-file", "--batch-check", stdin=asked, ok=(0, 1, 128)).stdout.splitlines()
-    for ref, answer in zip(listed, told, strict=False):
-        if answer.endswith(b" missing"):
-            yield Damage(ref.decode("utf-8", "surrogateescape"), "names an object that is not here")
+    told = repository.git("for-each-ref", "--format=%(objectname) %(refname)", ok=(0, 1, 128)).stdout
+    listed = [line.partition(" ") for line in told.decode("utf-8", "surrogateescape").splitlines()]
+    gone = set(lacking_here(repository, {name for name, _, _ in listed}))
+    for name, _, ref in listed:
+        if name in gone:
+            yield Damage(ref, "names an object that is not here", name)
+
+
+def lacking_here(repository: Repository, names: Iterable[str]) -> list[str]:
+    """Return those of the objects that the repository does not have."""
+    asked = "".join(f"{name}\n" for name in names).encode("ascii")
+    told = repository.git("cat-file", "--batch-check", stdin=asked, ok=(0, 1, 128)).stdout.decode("ascii")
+    return [line.split(" ")[0] for line in told.splitlines() if line.endswith(" missing")]
 
 
 def logged_refs(repository: Repository) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from runvault.stores.git.damage import Damage, path_of
 from runvault.stores.git.mending import mended
 from runvault.stores.git.packs import write_pack
 from runvault.stores.git.programs import DURABLE, PLACES_ALONE, run_git
-from runvault.stores.git.refs import HEADER, PACKED, last_logged
+from runvault.stores.git.refs import HEADER, PACKED, lacking_here, last_logged
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.sounding import Sounded, sound_objects
 from runvault.stores.git.soundness import is_own_pack
@@ -153,9 +153,7 @@ class _Copy:
     def lacks(self, names: Sequence[str]) -> list[str]:
         """Return those of the objects that it does not have."""
         self.fetch()
-        listed = "".join(f"{name}\n" for name in names).encode()
-        told = self.as_repository().git("cat-file", "--batch-check", stdin=listed).stdout.decode("ascii")
-        return [line.split(" ")[0] for line in told.splitlines() if line.endswith(" missing")]
+        return lacking_here(self.as_repository(), names)
 
 
 def _remotes(repository: Repository) -> list[str]:
@@ -176,7 +174,10 @@ def _second_copy(repository: Repository) -> Iterator[_Copy]:
 
 
 def _repair_files(repository: Repository, copy: _Copy, damaged: Sequence[Damage]) -> list[str]:
-    repaired = []
+    refs = {damage.path: damage.object for damage in damaged if damage.path.startswith("refs/") and damage.object}
+    repaired = _bring_histories(repository, copy, refs)
+    if repaired:
+        return repaired
     alone = [damage.object for damage in damaged if damage.object is not None]
     if alone:
         repaired += _replace_objects(repository, copy, dict.fromkeys(alone))
@@ -195,6 +196,21 @@ def _repair_files(repository: Repository, copy: _Copy, damaged: Sequence[Damage]
         ):
             repaired.append(path)
     return repaired
+
+
+def _bring_histories(repository: Repository, copy: _Copy, refs: Mapping[str, str]) -> list[str]:
+    """Put back what refs name and is not here, and all of its history that is not: a pack may be gone as a whole."""
+    there = {*refs.values()}.difference(copy.lacks([*refs.values()])) if refs else set()
+    if not there:
+        return []
+    source = copy.as_repository()
+    asked = "".join(f"{name}\n" for name in there).encode("ascii")
+    told = source.git("rev-list", "--objects", "--no-object-names", "--stdin", stdin=asked).stdout.decode("ascii")
+    lacking = "".join(f"{name}\n" for name in lacking_here(repository, told.splitlines())).encode("ascii")
+    folder = repository.common_dir / "objects/pack"
+    source.git(*DURABLE, "pack-objects", "--quiet", str(folder / "pack"), stdin=lacking)
+    sync_folder(folder)
+    return [ref for ref, name in refs.items() if name in there]
 
 
 def _replace_objects(repository: Repository, copy: _Copy, names: Iterable[str]) -> list[str]:
