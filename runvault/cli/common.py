@@ -305,16 +305,24 @@ def parse_json(text: str, option: str) -> Json:
     """Return JSON; ValueError where it is none, and click's own error for a key given twice, NaN and infinities."""
     import json
 
-    def refuse_twice(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    refused: list[str] = []  # what is said once it is JSON: a text may begin like this, too
+
+    def members(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
         values = dict(pairs)
         if len(values) < len(pairs):
-            raise click.BadParameter("a key is given twice in one object", param_hint=option)
+            refused.append("a key is given twice in one object")
         return values
 
-    def refuse_constant(name: str) -> Json:
-        raise click.BadParameter(f"{name} is no value that two runs could agree on", param_hint=option)
+    def constant(name: str) -> None:
+        refused.append(f"{name} is no value that two runs could agree on")
 
-    return json.loads(text, object_pairs_hook=refuse_twice, parse_constant=refuse_constant)
+    try:
+        value = json.loads(text, object_pairs_hook=members, parse_constant=constant)
+    except RecursionError as error:
+        raise click.BadParameter("it is nested too deeply", param_hint=option) from error
+    if refused:
+        raise click.BadParameter(refused[0], param_hint=option)
+    return value
 
 
 def read_params(path: str | None) -> dict[str, Json]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, TypeAlias
 
 import click
 
-from runvault.cli.common import NOT_NUMBERS, named_values, parse_json, parse_value
+from runvault.cli.common import NOT_NUMBERS, named_values, parse_value
 
 Json: TypeAlias = Any
 
@@ -19,6 +21,7 @@ MOST_VALUES = 1_000_000
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(?:{_NUMBER})?(?::(?:{_NUMBER})?)+")
+_SPACES = re.compile(r"\s*")
 _INTEGER = re.compile(r"[-+]?\d+")
 
 
@@ -46,13 +49,24 @@ def parse_spec(spec: str, option: str = OPTION) -> list[Json]:
     if _is_no_range(spec):
         hint = "write start:stop:step in finite numbers, or JSON text in quotes to mean the text"
         raise click.BadParameter(f"{spec!r} is no range; {hint}", param_hint=option)
-    try:
-        values = parse_json(f"[{spec}]", option)  # commas inside of lists and quotes are no separators
-    except ValueError:
-        values = [_value(part, option) for part in spec.split(",")]
-    if not values:
+    if not spec.strip():
         raise click.BadParameter("there are no values", param_hint=option)
-    return list(values)
+    return [_value(item, option) for item in _items(spec)]
+
+
+def _items(spec: str) -> Iterator[str]:
+    """Yield the items of a SPEC: commas inside of lists and quotes are no separators."""
+    decode = json.JSONDecoder().raw_decode
+    start = 0
+    while start <= len(spec):
+        begin = _SPACES.match(spec, start)
+        inside = begin.end() if begin else start
+        with suppress(ValueError, RecursionError):
+            inside = decode(spec, inside)[1]
+        comma = spec.find(",", inside)
+        end = len(spec) if comma < 0 else comma
+        yield spec[start:end]
+        start = end + 1
 
 
 def _is_no_range(spec: str) -> bool:

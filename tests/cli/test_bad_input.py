@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from machine import git
 from results import make_result
 
 import runvault as rv
+from runvault.cli.common import parse_value
 from runvault.model.records import dump_json
 
 
@@ -264,6 +266,13 @@ def test_an_empty_path_is_not_the_current_folder(program, repo: Path, runs: list
 def test_nan_in_parameters(program, vault: rv.Vault, tmp_path: Path, value: str) -> None:
     (tmp_path / "pf.pkl").write_bytes(b"")
     check(program("save", str(tmp_path / "pf.pkl"), "--strategy", "s", "--param", f"x={value}"), 2, value)
+
+
+def test_text_that_begins_as_nan_or_an_object_does() -> None:
+    assert parse_value("NaNo", "--param x") == "NaNo"
+    assert parse_value('{"a": 1, "a": 2} or so', "--param x") == '{"a": 1, "a": 2} or so'
+    with pytest.raises(click.BadParameter, match="too deeply"):
+        parse_value("[" * 100_000, "--param x")
 
 
 @pytest.mark.parametrize("text", ['{"slow": NaN}', '{"slow": -Infinity}', '{"slow": 1, "slow": 2}', "{", "[1]"])
