@@ -6,13 +6,14 @@ import functools
 import shlex
 import sys
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError
 from runvault.execution.entries import is_installed, modules_in
-from runvault.stores.git.code import blob_of_file
+from runvault.stores.git.code import blob_at, blob_of, blob_of_file
 from runvault.stores.git.owncode import note_own_code
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.snapshots import Snapshot, take_snapshot
@@ -20,11 +21,45 @@ from runvault.stores.git.snapshots import Snapshot, take_snapshot
 Json: TypeAlias = Any
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A module's source as it was when the module was first seen: what was imported, whatever the file holds later."""
+
+    spec: object  # another one once the module is imported anew, or reloaded
+    content: bytes
+    blob: str
+
+
+_sources: dict[str, _Source] = {}
+
+
 def imported_files(root: Path) -> dict[str, str]:
-    """Return the repository's files that this process has imported, by path from its root, with their blob ids."""
-    root = root.resolve()
-    paths = sorted({path for _, path in modules_in(root)})
-    return {path.relative_to(root).as_posix(): blob for path in paths if (blob := blob_of_file(path)) is not None}
+    """Return the repository's files that this process has imported, by path from its root, with their blob ids.
+
+    These are of what was imported: a file that is edited later is told as it was, until its module is reloaded.
+    """
+    return {path: source.blob for path, source in sorted(_imported(root.resolve()).items())}
+
+
+def imported_contents(root: Path, paths: Iterable[str]) -> dict[str, bytes]:
+    """Return those of some files, by path from the root, that this process has imported, as they were then."""
+    imported = _imported(root.resolve())
+    return {path: imported[path].content for path in paths if path in imported}
+
+
+def _imported(root: Path) -> dict[str, _Source]:
+    found = {}
+    for name, path in modules_in(root):
+        spec = getattr(sys.modules[name], "__spec__", None)  # none of a script that is run
+        source = _sources.get(name)
+        if source is None or source.spec is not spec:
+            try:
+                content = path.read_bytes()
+            except OSError:  # gone since it was imported
+                continue
+            source = _sources[name] = _Source(spec, content, blob_of(content))
+        found[path.relative_to(root).as_posix()] = source
+    return found
 
 
 def import_paths(root: Path) -> tuple[str, ...]:
@@ -44,10 +79,10 @@ def same_files(root: Path, files: Mapping[str, str]) -> bool:
     return all(blob_of_file(root / path) == blob for path, blob in files.items())
 
 
-def snapshot(stores: Stores, include: Iterable[str], *, every_untracked: bool = False) -> Snapshot:
-    """Keep the code as it is; once per process, HEAD and set of files: what a process imported it goes on with."""
-    included = tuple(sorted(include))
-    return _snapshot(stores.code, stores.repository, stores.code.head(), included, every_untracked)
+def snapshot(stores: Stores, files: Mapping[str, str], *, every_untracked: bool = False) -> Snapshot:
+    """Keep the code as it is, but `files` as they were imported; once per process, HEAD and these, with their blobs."""
+    imported = tuple(sorted(files.items()))
+    return _snapshot(stores.code, stores.repository, stores.code.head(), imported, every_untracked)
 
 
 def new_snapshot(stores: Stores, include: Iterable[str], *, every_untracked: bool = False) -> Snapshot:
@@ -57,13 +92,24 @@ def new_snapshot(stores: Stores, include: Iterable[str], *, every_untracked: boo
 
 @functools.lru_cache(maxsize=16)
 def _snapshot(
-    code: Repository, archive: Repository, _head: str | None, include: tuple[str, ...], every_untracked: bool
+    code: Repository, archive: Repository, _head: str | None, imported: tuple[tuple[str, str], ...], every: bool
 ) -> Snapshot:
-    return _kept(code, archive, include, every_untracked)
+    root = code.work_tree or Path()
+    edited = [path for path, blob in imported if blob_of_file(root / path) != blob]
+    contents = imported_contents(root, edited) if edited else {}
+    taken = _kept(code, archive, tuple(dict(imported)), every, contents)
+    lost = set(edited) - blob_at(code, taken.commit, contents).keys()
+    return replace(taken, left_out=tuple(sorted({*taken.left_out, *lost})))
 
 
-def _kept(code: Repository, archive: Repository, include: tuple[str, ...], every_untracked: bool) -> Snapshot:
-    taken = take_snapshot(code, include, every_untracked=every_untracked)
+def _kept(
+    code: Repository,
+    archive: Repository,
+    include: tuple[str, ...],
+    every_untracked: bool,
+    contents: Mapping[str, bytes] | None = None,
+) -> Snapshot:
+    taken = take_snapshot(code, include, every_untracked=every_untracked, contents=contents or {})
     if code.common_dir != archive.common_dir:  # a DVC experiment's throw-away clone
         ref = f"refs/runvault/code/{taken.commit}"
         archive.git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(code.common_dir), f"{ref}:{ref}")

@@ -64,7 +64,7 @@ class KnownRuns:
         self._stores = stores
         self._recipe = recipe
         self._root = root
-        self._blobs: dict[str, str | None] = {}
+        self._blobs: dict[str, str | None] = {**recipe.files}  # of what was imported, whatever the files hold now
         self._ids: dict[str, list[str]] = {}
         selection = Selection(strategy=strategy, seed=seed, where=_condition(shared))
         for members in _selected(stores, selection):

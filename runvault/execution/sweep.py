@@ -30,7 +30,14 @@ from runvault.archive.sweeping import save_sweep
 from runvault.engines.result import Result, Sweep
 from runvault.errors import ConfigError, ReplayError
 from runvault.execution.calls import Call, bind
-from runvault.execution.code import code_member, forget_snapshots, refuse_secret_code, snapshot, warnings_of
+from runvault.execution.code import (
+    code_member,
+    forget_snapshots,
+    imported_contents,
+    refuse_secret_code,
+    snapshot,
+    warnings_of,
+)
 from runvault.execution.entries import forget_modules, load_entry
 from runvault.execution.executors import Workers, cpus, open_workers
 from runvault.execution.grids import Combination, Combinations, check_grid, in_batches
@@ -192,7 +199,7 @@ class _Plan:
             entry=self.entry,
             root=str(self.root),
             files=files,
-            sources={path: (self.root / path).read_bytes() for path in files},
+            sources=imported_contents(self.root, files),
             paths=self.recipe.paths,
             params=self._shared(self.call.params),
             settings=self.request.run.settings,
@@ -431,7 +438,7 @@ class _Archive:
     def _request(self, answer: Answer) -> SaveRequest:
         """Return the words of a save, with the files that were imported while it ran."""
         if answer.files is not None and answer.files.keys() - self.recipe.files.keys():
-            self.recipe = replace(self.recipe, files={**self.recipe.files, **answer.files})
+            self.recipe = replace(self.recipe, files={**answer.files, **self.recipe.files})
             every = self.plan.request.run.snapshot_all
             self.taken = snapshot(self.plan.stores, self.recipe.files, every_untracked=every)
         return replace(self.plan.save, recipe=self.recipe.to_dict(), duration_s=answer.duration_s)

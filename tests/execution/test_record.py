@@ -111,6 +111,27 @@ def test_an_equal_call_does_not_run_again(vault: rv.Vault, recorded, here: Path)
     assert vault.count() == 1
 
 
+def test_a_file_that_is_edited_and_not_reloaded_is_told_as_it_was_imported(
+    vault: rv.Vault, recorded, here: Path
+) -> None:
+    recorded.backtest(close_of(here), 3)
+    edited = RECORDED.replace("rolling(fast).mean()", "rolling(fast).median()")
+    (here / "strategy.py").write_text(edited)
+    (here / "smoothing.py").write_text("def mean(close, bars):\n    return close\n")
+    importlib.import_module("smoothing")  # another file of the code: it is kept anew
+
+    by_mean = recorded.backtest(close_of(here), 4)
+    old = recorded.backtest.saved.run
+    assert vault.replay(old).verdict == "exact"
+    assert {tuple(each.code) for each in vault.stale().runs} == {("strategy.py",)}
+
+    reloaded = importlib.reload(recorded)
+    by_median = reloaded.backtest(close_of(here), 4)
+    assert reloaded.CALLS == [4]  # what is archived is not of this code
+    assert by_median.total_return() != by_mean.total_return()
+    assert vault.replay(reloaded.backtest.saved.run).verdict == "exact"
+
+
 @pytest.mark.parametrize("as_frame", [True, False])
 def test_what_was_passed_in_memory_replays_exactly(vault: rv.Vault, recorded, here: Path, as_frame: bool) -> None:
     close = close_of(here)

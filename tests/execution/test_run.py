@@ -180,6 +180,32 @@ def test_code_that_was_edited_meanwhile_is_what_runs(vault: rv.Vault, here: Path
     assert changed.drift["code"]["changed"] is True
 
 
+EDITED = """
+import pathlib
+
+import vectorbt as vbt
+
+
+def hold(prices, fast: int = 1):
+    file = pathlib.Path(__file__)
+    file.write_text(file.read_text().replace("size=1", "size=2"))
+    from smoothing import mean
+
+    return vbt.Portfolio.from_holding(mean(prices.set_index("date")["close"], fast), size=1, freq="1D")
+"""
+
+
+def test_code_that_is_edited_while_it_runs_is_kept_as_it_was_imported(vault: rv.Vault, here: Path) -> None:
+    """Though what it imports only then makes the code be kept anew."""
+    (here / "edited.py").write_text(EDITED)
+    alone = vault.run("edited.py:hold", data=DATA).run
+    assert vault.replay(alone).verdict == "exact"
+
+    (here / "edited.py").write_text(EDITED)
+    swept = vault.sweep("edited.py:hold", {"fast": [2, 3]}, data=DATA, workers=1)
+    assert [vault.replay(each).verdict for each in swept.ids] == ["exact", "exact"]
+
+
 def test_a_seed_decides_what_is_drawn(vault: rv.Vault) -> None:
     said = {"entry": "strategy.py:random", "params": {"n": 3}, "force": True}
     one, same, other = run(vault, seed=1, **said), run(vault, seed=1, **said), run(vault, seed=2, **said)

@@ -492,6 +492,29 @@ def test_the_blobs_of_a_snapshot_are_those_of_the_files(repo: Path) -> None:
     assert blob_at(repository, "0" * 40, paths) == {}
 
 
+def test_files_go_in_as_they_were_read(repo: Path) -> None:
+    (repo / "gone.py").write_text("tracked\n")
+    (repo / ".gitignore").write_text("ignored.py\n")
+    commit_all(repo)
+    (repo / "strategy.py").write_text("later\n")
+    (repo / "new.py").write_text("later\n")
+    (repo / "key.py").write_text("later\n")
+    (repo / "gone.py").unlink()
+    read = {path: f"{path} then\n".encode() for path in ("strategy.py", "new.py", "gone.py", "ignored.py", "never.py")}
+    read["key.py"] = b"-----BEGIN PRIVATE KEY-----\n"
+
+    made = take_snapshot(Repository.find(repo), ["new.py", "key.py"], contents=read)
+
+    assert set(listed(repo, made.commit)) >= {"strategy.py", "new.py", "gone.py"}
+    assert not set(listed(repo, made.commit)) & {"ignored.py", "never.py", "key.py"}
+    assert {content(repo, made.commit, path) for path in ("strategy.py", "new.py", "gone.py")} == {
+        "strategy.py then\n",
+        "new.py then\n",
+        "gone.py then\n",
+    }
+    assert made.credentials == ("key.py",)
+
+
 def test_code_is_described_without_its_control_characters(repo: Path) -> None:
     (repo / "strategy.py").write_text("FAST = 20\nSLOW = 30\n")
     (repo / "e\x1b[2J.py").write_text("1\n")

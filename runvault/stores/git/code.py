@@ -113,6 +113,11 @@ def describe_code(repository: Repository, commit: str) -> str:
     return _visible(said.decode("utf-8", "replace").rstrip("\n"))
 
 
+def blob_of(content: bytes) -> str:
+    """Return the id that git gives to the bytes of a file."""
+    return hashlib.sha1(b"blob %d\0%s" % (len(content), content), usedforsecurity=False).hexdigest()
+
+
 def blob_of_file(path: Path, object_format: str = "sha1") -> str | None:
     """Return the id that git gives to the bytes of a file, or to the target of a link.
 

@@ -27,9 +27,10 @@ import re
 import stat
 import string
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from runvault.errors import ConfigError, ReplayError
 from runvault.stores.git.code import blob_at, blob_of_file
@@ -39,6 +40,7 @@ from runvault.stores.git.repository import Repository
 from runvault.stores.git.secrets import SCANNED_BYTES, encrypts, holds_credential, named_as_credential
 
 GITLINK = "160000"
+_FILE = "100644"
 _LINK = "120000"
 _GONE = "000000"
 
@@ -83,7 +85,13 @@ class Snapshot:
         return (*self.credentials, *(path for path in self.left_out if path not in self.credentials))
 
 
-def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_untracked: bool = False) -> Snapshot:
+def take_snapshot(
+    repository: Repository,
+    include: Iterable[str] = (),
+    *,
+    every_untracked: bool = False,
+    contents: Mapping[str, bytes] = MappingProxyType({}),
+) -> Snapshot:
     """Keep the code of the working tree as a commit, under ``refs/runvault/code/``.
 
     Equal code on an equal HEAD is one commit, whoever takes it and when. Its date is that of HEAD: an older one would
@@ -97,6 +105,8 @@ def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_
         Untracked files that go in, or folders of such, as paths from the root of the working tree with ``/``.
     every_untracked : bool
         All go in that `.gitignore` does not ignore.
+    contents : mapping of str to bytes
+        What files that go in held when they were read, where that is not what they hold now.
 
     Raises
     ------
@@ -114,8 +124,11 @@ def take_snapshot(repository: Repository, include: Iterable[str] = (), *, every_
     state = _read_state(repository.work_tree)
     taken = state.untracked if every_untracked else [path for path in state.untracked if _is_wanted(path, wanted)]
     with tempfile.TemporaryDirectory(prefix="runvault-snapshot-") as folder:
-        maker = _Maker(repository, repository.work_tree, Path(folder))
-        commit = maker.commit([*state.changes, *(_Change(path, "", None) for path in taken)], state.head)
+        changes = {change.path: change for change in [*state.changes, *(_Change(path, "", None) for path in taken)]}
+        held = contents.keys() & (changes.keys() | blob_at(repository, state.head or "", contents).keys())
+        changes |= {path: _Change(path, "", None) for path in sorted(held)}
+        maker = _Maker(repository, repository.work_tree, Path(folder), contents)
+        commit = maker.commit([*changes.values()], state.head)
     keep_code(repository, commit)
     note_own_code(repository, commit)
     tracked = maker.left_out.intersection(change.path for change in state.changes)
@@ -191,10 +204,11 @@ def _parse_change(field: str) -> Iterator[_Change]:
 class _Maker:
     """Makes the commit through an index of its own; `left_out` fills with what it would not take."""
 
-    def __init__(self, repository: Repository, work_tree: Path, folder: Path) -> None:
+    def __init__(self, repository: Repository, work_tree: Path, folder: Path, contents: Mapping[str, bytes]) -> None:
         self._repository = repository
         self._work_tree = work_tree
         self._folder = folder
+        self._contents = contents
         self.left_out: set[str] = set()
 
     def commit(self, changes: list[_Change], head: str | None) -> str:
@@ -242,11 +256,16 @@ class _Maker:
     def _is_secret(self, change: _Change) -> bool:
         if change.mode == GITLINK:
             return False
-        return named_as_credential(change.path) or holds_credential(_beginning(self._work_tree / change.path))
+        begin = self._contents.get(change.path, b"")[:SCANNED_BYTES] or _beginning(self._work_tree / change.path)
+        return named_as_credential(change.path) or holds_credential(begin)
 
     def _source(self, change: _Change, number: int) -> tuple[str, str, str] | None:
         """Return mode, path and the file to read for a changed file, None where there is none any more."""
         place = self._work_tree / change.path
+        if change.path in self._contents:
+            text = self._folder / f"text-{number}"
+            text.write_bytes(self._contents[change.path])
+            return self._mode(place.stat()) if place.is_file() else _FILE, change.path, str(text)
         try:
             found = place.lstat()
             if stat.S_ISLNK(found.st_mode):
@@ -261,7 +280,7 @@ class _Maker:
 
     def _mode(self, found: os.stat_result) -> str:
         executable = found.st_mode & stat.S_IXUSR and self._repository.config.get("core.filemode") != "false"
-        return "100755" if executable else "100644"
+        return "100755" if executable else _FILE
 
     def _encrypted(self, paths: list[str]) -> set[str]:
         """Return those of `paths` whose content in Git is encrypted by a filter."""
