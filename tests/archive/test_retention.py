@@ -487,3 +487,20 @@ def test_collections_beside_savers_take_nothing_that_is_saved(vault: rv.Vault, r
     assert vault.count() == 2 * ((count + 1) // 2)
     assert vault.verify(artifacts=True).findings == []
     assert vault.verify().checked["kept"] == 0
+
+
+def test_what_a_transfer_remembers_keeps_nothing(vault: rv.Vault, repo: Path, tmp_path: Path) -> None:
+    """Where a remote moved, the commit up to which the old place had all stays remembered for ever."""
+    git(tmp_path, "init", "--quiet", "--bare", "origin.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "origin.git"))
+    vault = rv.open(repo)
+    vault.add_remote("storage", str(tmp_path / "old"))
+    run = save(vault, 0.1)
+    vault.push()
+    vault.pull()
+    vault.add_remote("storage", str(tmp_path / "new"))
+    vault.remove(run)
+    assert vault.gc().removed == []  # the remote branch has it
+
+    vault.push()
+    assert set(vault.gc().removed) == md5s(run)

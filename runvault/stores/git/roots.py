@@ -7,22 +7,27 @@ from contextlib import suppress
 from pathlib import Path
 
 from runvault.errors import IntegrityError
+from runvault.stores.git.bundling import INCOMING
 from runvault.stores.git.programs import run_git
 from runvault.stores.git.reading import Reader
 from runvault.stores.git.repository import Repository
 
 DVC_FILES = (":(glob)**/*.dvc", ":(glob)**/dvc.lock")
 RUN_CACHE = ".dvc/cache/runs"
+# What our own refs remember of others and of transfers, which may be long ago. A bundle on its way in is in use.
+_MEMORY = tuple(f"refs/runvault/{kind}/" for kind in ("fetched", "incoming", "remotes", "sent"))
+_IN_USE = f"{INCOMING}/"
 
 
 def commits_named(repository: Repository) -> list[str]:
-    """Return the commits of all refs and of every work tree's HEAD, each once."""
-    wanted = "--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)"
-    lines = repository.git("for-each-ref", wanted).stdout.decode("ascii").splitlines()
-    words = [line.split() for line in lines]
+    """Return the commits of all refs but those that only remember, and of every work tree's HEAD, each once."""
+    wanted = "--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname)\t%(refname)"
+    listed = repository.git("for-each-ref", wanted).stdout.decode("utf-8", "surrogateescape").splitlines()
+    named = (line.split("\t") for line in listed)
+    words = [line.split() for line, ref in named if ref.startswith(_IN_USE) or not ref.startswith(_MEMORY)]
     commits = [pair[1] for line in words for pair in (line[:2], line[2:]) if pair and pair[0] == "commit"]
-    listed = repository.git("worktree", "list", "--porcelain", "-z").stdout.decode("utf-8", "surrogateescape")
-    heads = [field.removeprefix("HEAD ") for field in listed.split("\0") if field.startswith("HEAD ")]
+    trees = repository.git("worktree", "list", "--porcelain", "-z").stdout.decode("utf-8", "surrogateescape")
+    heads = [field.removeprefix("HEAD ") for field in trees.split("\0") if field.startswith("HEAD ")]
     return [commit for commit in dict.fromkeys([*commits, *heads]) if commit.strip("0")]
 
 
@@ -43,9 +48,12 @@ def files_of_users(repository: Repository, archives: Sequence[str]) -> Iterator[
 
 
 def _committed(repository: Repository, archives: Sequence[str]) -> Iterator[bytes]:
-    args = ["log", "--all", "--reflog", "-z", "--raw", "--no-renames", "--no-abbrev", "--root", "-m", "--format="]
+    others = [f"--exclude={prefix}*" for prefix in _MEMORY]
+    how = ["-z", "--raw", "--no-renames", "--no-abbrev", "--root", "-m", "--format="]
     rest = ["--not", *archives] if archives else []
-    told = repository.git("-c", "log.showSignature=false", *args, *rest, "--", *DVC_FILES).stdout
+    told = repository.git(
+        "-c", "log.showSignature=false", "log", *others, "--all", "--reflog", *how, *rest, "--", *DVC_FILES
+    ).stdout
     # `git log -z` puts its separators where it likes around what a commit has no header for
     metas = [field.lstrip(b"\n") for field in told.split(b"\0") if field.lstrip(b"\n").startswith(b":")]
     blobs = {blob for meta in metas if (blob := meta.split(b" ")[3].decode("ascii")).strip("0")}
