@@ -13,7 +13,7 @@ from runvault.archive.admission import check_input, check_pointer, unknown_files
 from runvault.archive.artifacts import read_tables
 from runvault.archive.curves import portfolio_tables
 from runvault.archive.gate import SWITCH, check_switch
-from runvault.errors import FormatError, IntegrityError, RunvaultError
+from runvault.errors import ArtifactMissingError, FormatError, IntegrityError, RunvaultError
 from runvault.integrity.apart import MANY, Apart
 from runvault.integrity.catalog import Verdict, comparison
 from runvault.integrity.contents import Contents
@@ -323,6 +323,8 @@ class _Verification:
     def _guard(self, folder: str, name: str, check: Callable[[], T], hint: str | None = None) -> T | None:
         try:
             return check()
+        except ArtifactMissingError:
+            return None  # on a remote, or a finding of its own
         except RunvaultError as error:
             self.report.found(folder, name, error.message, error.hint or hint)
             return None

@@ -221,7 +221,8 @@ def test_verify_fetches_nothing(team: Team) -> None:
     team.ada.push()
     grace.pull(artifacts=False)
     md5 = later.artifacts["equity.parquet"]["md5"]
-    grace.verify(artifacts=True)
+    found = grace.verify(artifacts=True)
+    assert (found.findings, found.checked["on a remote"]) == ([], 5)
     assert not grace.stores.objects.has(md5)
     assert len(grace.get(later.id).equity()) == 20
     assert grace.stores.objects.has(md5)
