@@ -47,7 +47,8 @@ def test_a_branch_that_holds_something_else_is_refused(repo: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "-x", "a..b", "a b", "a.lock", "a/.b", "/a", "a/", "@", "a@{b", "a\\b", "a*", "a\n", "a/-b", "a."]
+    "name",
+    ["", "-x", "a..b", "a b", "a.lock", "a/.b", "/a", "a/", "@", "HEAD", "a@{b", "a\\b", "a*", "a\n", "a/-b", "a."],
 )
 def test_an_impossible_branch_name_is_refused(repo: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be the name"):
