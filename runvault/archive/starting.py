@@ -39,6 +39,7 @@ def init_archive(stores: Stores) -> Started:
     repository = stores.repository
     created = follow_remote(repository) or init_branch(repository)
     # A linked worktree uses the main one's cache: worktrees come and go, and their caches with them.
-    main = repository.common_dir.parent if repository.common_dir.name == ".git" else repository.work_tree
+    linked = repository.git_dir != repository.common_dir and repository.common_dir.name == ".git"
+    main = repository.common_dir.parent if linked else repository.work_tree
     written = tuple(init_dvc_files(main)) if main is not None and repository.work_tree is not None else ()
     return Started(created, written, stores.objects.keep_takes_space)

@@ -156,7 +156,7 @@ def _code(
     Nobody sees what a program imports: beside what it names, Python sources go into the snapshot though untracked.
     `apart` are files that it names and that are no code.
     """
-    untracked = untracked_files(root, "*.py")
+    untracked = untracked_files(stores.code, "*.py")
     named = [
         path_from_root(path, root)
         for path in map(Path, command)

@@ -52,6 +52,16 @@ def test_init_makes_the_branch_once(program, repo: Path) -> None:
     assert git(repo, "rev-list", "--count", "runvault").strip() == "1"
 
 
+def test_init_writes_where_the_checkout_is(program, repo: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    git(repo, "config", "core.worktree", str(elsewhere))
+
+    assert program("init").status == 0
+    assert (elsewhere / ".dvc" / "config").is_file()
+    assert not (repo / ".dvc").exists()
+
+
 def test_init_names_where_artifacts_go_once(program, repo: Path, tmp_path: Path) -> None:
     storage = tmp_path / "storage"
     assert program("init", "--remote", "bad\naddress").status == 13

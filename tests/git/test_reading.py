@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -15,11 +16,12 @@ from runvault.errors import RunvaultError
 from runvault.model.source import ArchiveSource, FileChange, Introduced
 from runvault.stores.git import advance, reading
 from runvault.stores.git.advance import MOST_COMMITS, Advance, UnusualError, read_advance
-from runvault.stores.git.code import code_of
+from runvault.stores.git.code import code_of, untracked_files
 from runvault.stores.git.edits import Edit
 from runvault.stores.git.init import FIRST_COMMIT
 from runvault.stores.git.reading import Reader
 from runvault.stores.git.repository import Repository
+from runvault.stores.git.snapshots import take_snapshot
 from runvault.stores.git.writing import Writer
 
 HOSTILE_CONFIG = {
@@ -260,6 +262,31 @@ def test_git_dir_is_honoured(repo: Path, tmp_path: Path, monkeypatch: pytest.Mon
     archive_in(tmp_path)
     assert edit_of("a").message.startswith("save")
     assert Writer(found).update(saves("a")) == found.tip()
+
+
+@pytest.mark.parametrize("place", ["configured", "named", "named from below"])
+def test_a_checkout_may_lie_anywhere(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    git(repo, "clone", "--quiet", "--no-checkout", str(repo), str(tmp_path / "other"))
+    root = tmp_path / "there"
+    (root / "sub").mkdir(parents=True)
+    start = {"configured": tmp_path / "other", "named": root, "named from below": root / "sub"}[place]
+    if place == "configured":
+        git(start, "config", "core.worktree", str(root))
+    else:
+        monkeypatch.setenv("GIT_DIR", os.path.relpath(tmp_path / "other" / ".git", start))
+        monkeypatch.setenv("GIT_WORK_TREE", os.path.relpath(root, start))
+    monkeypatch.chdir(start)
+    git(start, "checkout", "--quiet", "--force", "main")
+    (root / "strategy.py").write_text("FAST = 20\n")
+    (root / "new.py").write_text("")
+
+    found = Repository.find(start)
+    assert found.work_tree == root.resolve()
+    assert code_of(found, found.head())["dirty"]
+    assert untracked_files(found, "*.py") == ["new.py"]
+    kept = take_snapshot(found, ["new.py"])
+    assert git(start, "show", f"{kept.commit}:strategy.py").strip() == "FAST = 20"
+    assert git(start, "ls-tree", "--full-tree", "--name-only", kept.commit).split() == ["new.py", "strategy.py"]
 
 
 @pytest.fixture(params=[False, True], ids=["program", "library"])

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypedDict
 
 from runvault.errors import ReplayError
-from runvault.stores.git.programs import run_git
 from runvault.stores.git.repository import Repository
 
 
@@ -43,7 +42,7 @@ def code_of(repository: Repository, head: str | None) -> CodeState:
     if repository.work_tree is None:
         return CodeState(commit=head, base=None, branch=None, dirty=None)
     args = ["status", "--porcelain=v2", "--branch", "--untracked-files=no", "--no-renames", "-z"]
-    fields = run_git(args, cwd=repository.work_tree, keep_place=True).stdout.decode("utf-8", "replace").split("\0")
+    fields = repository.git_here(*args).stdout.decode("utf-8", "replace").split("\0")
     branch = next((text.removeprefix("# branch.head ") for text in fields if text.startswith("# branch.head ")), None)
     dirty = any(text and not text.startswith("# ") for text in fields)
     return CodeState(commit=head, base=None, branch=None if branch == "(detached)" else branch, dirty=dirty)
@@ -153,7 +152,7 @@ def _visible(text: str) -> str:
     return "".join(escaped)
 
 
-def untracked_files(work_tree: Path, pattern: str) -> list[str]:
-    """Return files of a working tree that git neither tracks nor ignores, by path from its root."""
-    listed = run_git(["ls-files", "-z", "--others", "--exclude-standard", "--", pattern], cwd=work_tree).stdout
+def untracked_files(repository: Repository, pattern: str) -> list[str]:
+    """Return files of the working tree that git neither tracks nor ignores, by path from its root."""
+    listed = repository.git_here("ls-files", "-z", "--others", "--exclude-standard", "--", pattern).stdout
     return [os.fsdecode(path) for path in listed.split(b"\0") if path]

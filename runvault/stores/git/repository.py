@@ -110,6 +110,12 @@ class Repository:
         own = [f"--git-dir={self.common_dir}", "--no-replace-objects"]
         return run_git([*own, *args], cwd=cwd or self.common_dir, stdin=stdin, ok=ok, extra=extra)
 
+    def git_here(self, *args: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        """Run git on the checkout that was found, from its root; wherever that is, its index and files are meant."""
+        root = self.work_tree or self.common_dir
+        place = [f"--git-dir={self.git_dir}", f"--work-tree={root}"]
+        return run_git([*place, *args], cwd=root, stdin=stdin, keep_place=True)
+
     def tip(self) -> str | None:
         """Return the commit that the archive branch is at now, None where there is no such branch, or none is read."""
         try:

@@ -121,7 +121,7 @@ def take_snapshot(
         hint = "run this in a clone or worktree of it"
         raise ReplayError(f"there is no code in {str(repository.start)!r}: it is a bare repository", hint)
     wanted = {_inside(path) for path in include}
-    state = _read_state(repository.work_tree)
+    state = _read_state(repository)
     taken = state.untracked if every_untracked else [path for path in state.untracked if _is_wanted(path, wanted)]
     with tempfile.TemporaryDirectory(prefix="runvault-snapshot-") as folder:
         changes = {change.path: change for change in [*state.changes, *(_Change(path, "", None) for path in taken)]}
@@ -161,7 +161,7 @@ class _State:
     untracked: list[str]
 
 
-def _read_state(work_tree: Path) -> _State:
+def _read_state(repository: Repository) -> _State:
     args = [
         "status",
         "--porcelain=v2",
@@ -170,7 +170,7 @@ def _read_state(work_tree: Path) -> _State:
         "--no-renames",
         "--ignore-submodules=dirty",
     ]
-    done = run_git([*_STATUS, *args, "--ignore-submodules=dirty", "-z"], cwd=work_tree, keep_place=True)
+    done = repository.git_here(*_STATUS, *args, "-z")
     fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]
     said = dict(field.removeprefix("# ").split(" ", 1) for field in fields if field.startswith("# "))
     head, branch = said.get("branch.oid"), said.get("branch.head")
@@ -181,7 +181,7 @@ def _read_state(work_tree: Path) -> _State:
 
 def _hidden(repository: Repository, work_tree: Path) -> set[str]:
     """Return the files that git was told not to look at, where their bytes are not those of the index."""
-    listed = run_git([*_STATUS, "ls-files", "-z", "-v", "--stage"], cwd=work_tree, keep_place=True).stdout
+    listed = repository.git_here(*_STATUS, "ls-files", "-z", "-v", "--stage").stdout
     entries = listed.decode("utf-8", "surrogateescape").split("\0")[:-1]
     marked = (entry.split("\t", 1) for entry in entries if entry[0].islower() or entry[0] == "S")
     blobs = {path: meta.split(" ")[2] for meta, path in marked if meta.split(" ")[1] != GITLINK}
@@ -291,7 +291,7 @@ class _Maker:
         if not (drivers and paths):
             return set()
         question = "".join(f"{path}\0" for path in paths).encode("utf-8", "surrogateescape")
-        done = run_git(["check-attr", "-z", "--stdin", "filter"], cwd=self._work_tree, stdin=question, keep_place=True)
+        done = self._repository.git_here("check-attr", "-z", "--stdin", "filter", stdin=question)
         fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")
         return {path for path, driver in zip(fields[::3], fields[2::3], strict=False) if driver in drivers}
 
