@@ -19,7 +19,7 @@ PACKED_REFS = b"packed-refs"  # in what git says where it cannot read that file
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # `git check-ref-format --branch`, and no leading dash in any part: it would read as an option elsewhere.
-_NO_BRANCH = re.compile(r"(^|/)[-.]|\.\.|[\x00-\x20\x7f~^:?*\[\\]|@\{|^(@|HEAD)?$|//|^/|/$|\.$|\.lock(/|$)|[\ud800-\udfff]")
+_NO_BRANCH = re.compile(r"(^|/)([-./]|$)|\.\.|[\x00-\x20\x7f~^:?*\[\\]|@\{|^(@|HEAD)$|\.$|\.lock(/|$)|[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
