@@ -158,7 +158,7 @@ def _code(
     """
     untracked = untracked_files(stores.code, "*.py")
     named = [
-        path_from_root(path, root)
+        path_from_root(path.resolve(), root)
         for path in map(Path, command)
         if _is_source(path, root) and path.resolve() not in apart
     ]

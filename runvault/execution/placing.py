@@ -27,13 +27,25 @@ def place_input(stores: Stores, given: Input, code: str | None, tree: Path, fold
     inside = given.path and not Path(given.path).is_absolute() and ".." not in Path(given.path).parts
     path = tree / given.path if inside else folder / "inputs" / given.md5[:8] / (Path(given.path).name or given.name)
     content = _content(stores, given, code)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if given.md5.endswith(".dir"):
+        _make_way(path, tree)
         _place_folder(stores, content, path)
     else:
-        path.unlink(missing_ok=True)
-        path.write_bytes(content)
+        _place_file(content, path, tree)
     return path
+
+
+def _place_file(content: bytes, path: Path, top: Path) -> None:
+    _make_way(path, top)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _make_way(path: Path, top: Path) -> None:
+    """Remove files where `path` or one of its folders below `top` is to be: of a link, the code has its text."""
+    for place in (path, *path.parents):
+        if top in place.parents and place.is_file():
+            place.unlink()
 
 
 def is_at_hand(stores: Stores, given: Input, code: str | None) -> bool:
@@ -65,6 +77,4 @@ def _place_folder(stores: Stores, listing: bytes, path: Path) -> None:
         relative = Path(entry["relpath"])
         if relative.is_absolute() or ".." in relative.parts:
             raise ReplayError(f"an input folder holds a file at {entry['relpath']!a}")
-        file = path / relative
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(stores.objects.get(entry["md5"]))
+        _place_file(stores.objects.get(entry["md5"]), path / relative, path)

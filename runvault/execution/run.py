@@ -252,8 +252,12 @@ def in_repository(path: Path, root: Path) -> Path:
 
 
 def path_from_root(path: Path, root: Path) -> str:
-    """Return a path as a recipe names it: from the root of the repository where it lies in it, else absolute."""
-    path = path.resolve()
+    """Return a path as a recipe names it: from the root of the repository where it lies in it, else absolute.
+
+    A link is named as it is, not what it leads to: DVC may make one of each file into its cache, where no name tells
+    what a file is, and where nothing ever changes.
+    """
+    path = path.parent.resolve() / path.name if path.is_symlink() else path.resolve()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 

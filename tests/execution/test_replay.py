@@ -608,3 +608,51 @@ def test_modules_of_the_checkout_are_not_run_in_place_of_the_recorded_code(
 
     assert replayed.verdict == "failed"
     assert f"'local' is imported from '{here / 'src' / package / 'local.py'}'" in replayed.reason[0]
+
+
+FOLDER = """
+import pandas as pd
+import vectorbt as vbt
+
+
+def hold(folder):
+    close = pd.read_csv(folder / "prices.csv", parse_dates=["date"]).set_index("date")["close"]
+    return vbt.Portfolio.from_holding(close, freq="1D")
+"""
+
+
+def test_a_link_is_the_input_by_its_own_name(vault: rv.Vault, here: Path) -> None:
+    """As DVC makes them into its cache, where a file has no extension and never changes."""
+    cached = here / "cache" / "ab12"
+    cached.parent.mkdir()
+    (here / "data" / "prices.csv").rename(cached)
+    (here / "data" / "prices.csv").symlink_to(cached)
+
+    run = vault.run("strategy.py:backtest", data=DATA, params={"fast": 3}).run
+    assert vault.replay(run).verdict == "exact"
+    assert not vault.stale().runs
+    other = cached.with_name("cd34")
+    other.write_text(cached.read_text() + "2020-03-01,100\n")
+    (here / "data" / "prices.csv").unlink()
+    (here / "data" / "prices.csv").symlink_to(other)
+    assert [list(each.data) for each in vault.stale().runs] == [["prices"]]
+
+
+def test_inputs_take_the_place_of_links_of_the_code(vault: rv.Vault, here: Path, tmp_path: Path) -> None:
+    own = (here / "data" / "prices.csv").read_text()
+    (here / "folder.py").write_text(FOLDER)
+    (here / "folder").mkdir()
+    file = vault.run("strategy.py:holding", data=DATA).run
+    outside = tmp_path / "outside"
+    (here / "data").rename(outside)
+    (here / "data").symlink_to(outside)
+    (here / "folder" / "prices.csv").symlink_to(outside / "prices.csv")
+    git(here, "add", ".")
+    git(here, "commit", "--quiet", "--message", "links")
+    folder = vault.run("folder.py:hold", data={"folder": "folder"}).run
+    link = vault.run("folder.py:hold", data={"folder": "data"}).run
+    (outside / "prices.csv").write_text(later := own.replace("2020-01-01,", "2020-01-01,1"))
+
+    assert vault.replay(file, at="HEAD").verdict == "exact"
+    assert [vault.replay(folder).verdict, vault.replay(link).verdict] == ["exact", "exact"]
+    assert (outside / "prices.csv").read_text() == later
