@@ -267,8 +267,8 @@ def write_file(name: str, text: str) -> None:
 def stale(context: Context, /, form: str, **filters: Any) -> None:
     """List runs whose code or data differ from what the working tree has now
 
-    Nothing is run. Code: the files that the run imported; data: its input files. Inputs that were passed in memory are
-    not compared, and runs without a recipe are left out.
+    Nothing is run. Code: the files that the run imported, of a command all that Git tracks but its result; data: its
+    input files. Inputs that were passed in memory are not compared, and runs without a recipe are left out.
     """
     vault = context.open()
     for run, problem in vault.damaged():

@@ -157,6 +157,24 @@ def test_a_change_of_any_source_runs_it_again(project: Path) -> None:
     assert vault.replay(first.id).verdict == "exact"  # the newest revision, in its own uncommitted code
 
 
+def test_a_command_is_stale_where_any_source_but_its_result_and_inputs_differs(project: Path) -> None:
+    (project / "late.py").write_text("untracked, and kept with the code\n")
+    (project / "out.pkl").write_text("tracked, and another each time\n")
+    git(project, "add", "--force", "out.pkl")
+    git(project, "commit", "--quiet", "--message", "a result")
+    vault = rv.open()
+    run = vault.run_command(COMMAND, result="out.pkl", params={"fast": 3}, data={"prices": "prices.csv"}).id
+    assert vault.stale().runs == []
+    (project / "helper.py").write_text("more = 1\n")
+    (project / "new.py").write_text("")
+    (project / "late.py").unlink()
+    (project / "prices.csv").write_text("date,close\n")
+
+    found = vault.stale().to_dict()["runs"]
+    assert found == [{"run": run, "code": ["helper.py", "late.py", "new.py"], "data": ["prices"]}]
+    assert times_run(project) == 1
+
+
 def test_inputs_are_named_by_place_and_replaced(project: Path, tmp_path: Path) -> None:
     vault = rv.open(project)
     outside = tmp_path / "outside.csv"

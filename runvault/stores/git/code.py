@@ -156,3 +156,18 @@ def untracked_files(repository: Repository, pattern: str) -> list[str]:
     """Return files of the working tree that git neither tracks nor ignores, by path from its root."""
     listed = repository.git_here("ls-files", "-z", "--others", "--exclude-standard", "--", pattern).stdout
     return [os.fsdecode(path) for path in listed.split(b"\0") if path]
+
+
+def changed_since(repository: Repository, commit: str) -> list[str] | None:
+    """Return what a program would find changed: files that differ from a commit, and Python sources that it has not.
+
+    By path from the root of the working tree; None where the commit is not here.
+    """
+    root = repository.work_tree
+    if root is None or not code_present(repository, commit):
+        return None
+    args = ["diff", "--name-only", "-z", "--no-renames", "--no-relative", "--no-ext-diff", "--ignore-submodules=dirty"]
+    told = repository.git_here(*args, commit, "--").stdout
+    paths = {*map(os.fsdecode, told.split(b"\0")[:-1]), *untracked_files(repository, "*.py")}
+    then = blob_at(repository, commit, paths)  # of a file that is not tracked now, git says that it is gone
+    return sorted(path for path in paths if blob_of_file(root / path, repository.object_format) != then.get(path))
