@@ -15,6 +15,7 @@ from runvault import __version__
 from runvault.cli.common import Context
 from runvault.errors import ConfigError, FormatError, IntegrityError, RunvaultError
 from runvault.execution.own_process import end_quickly
+from runvault.stores.git.secrets import without_secrets
 from runvault.views.inert import inert
 
 INTERRUPTED = 130
@@ -160,7 +161,7 @@ def _usage_hint(error: click.ClickException) -> str | None:
 
 
 def _fail(message: str, hint: str | None, status: int) -> int:
-    click.echo(f"error: {inert(' '.join(message.split()).removesuffix('.'))}", err=True)
+    click.echo(f"error: {inert(without_secrets(' '.join(message.split())).removesuffix('.'))}", err=True)
     if hint:
         click.echo(f"hint: {inert(' '.join(hint.split()))}", err=True)
     return status

@@ -42,6 +42,8 @@ _NAMES = re.compile(
 # Programs that encrypt what goes into Git: the file in the working tree is what must not get there.
 _ENCRYPTS = re.compile(r"crypt|gpg|\bage\b|sops|vault|secret", re.IGNORECASE)
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
+
 SCANNED_BYTES = 16 << 20  # beyond this a file is data, and nobody pastes a key there
 
 
@@ -82,6 +84,17 @@ def secret_in_address(url: str) -> tuple[str | None, str]:
         return None, url
     without = told["scheme"] + (f"{user}@" if user and not token else "") + url[told.end() :]
     return ("token" if token else "password"), without
+
+
+def without_secrets(text: str) -> str:
+    """Return a message with the addresses in it as `secret_in_address` has them: messages end in logs.
+
+    Examples
+    --------
+    >>> without_secrets("there is no Git remote 'https://ada:sesame@host/x'")
+    "there is no Git remote 'https://ada@host/x'"
+    """
+    return _ADDRESS.sub(lambda found: secret_in_address(found[0])[1], text)
 
 
 def _is_token(scheme: str, user: str) -> bool:
