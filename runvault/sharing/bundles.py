@@ -27,7 +27,7 @@ from runvault.sharing.pointers import pointers_brought
 from runvault.stores.dvc.inputs import describe_file, read_listing
 from runvault.stores.dvc.remotes import CHUNK
 from runvault.stores.dvc.transfer import Moved, Wanted, copy_checked
-from runvault.stores.git.bundling import commit_of_paths, fetch_bundle, write_bundle
+from runvault.stores.git.bundling import commit_of_paths, fetch_bundle, forget_bundle, write_bundle
 from runvault.stores.git.edits import Edit, Signature
 from runvault.stores.git.init import FIRST_COMMIT, archive_to_fill
 
@@ -126,7 +126,9 @@ def unbundle(stores: Stores, path: Path, provenance: Provenance) -> tuple[Joined
     """
     with archive_to_fill(stores.repository):
         commit, moved = _take(stores, path)
-        return join(stores, commit, f"bundle {path.name}", provenance), moved
+        joined = join(stores, commit, f"bundle {path.name}", provenance)
+    forget_bundle(stores.repository)
+    return joined, moved
 
 
 def _take(stores: Stores, path: Path) -> tuple[str, Moved]:

@@ -91,6 +91,16 @@ def test_chosen_runs_go_alone_with_their_data_and_their_code(team: Team, tmp_pat
     assert vault.unbundle(tmp_path / "again.runvault").runs_added == 0
 
 
+def test_a_bundle_that_was_taken_keeps_nothing(team: Team, tmp_path: Path) -> None:
+    run = save(team.ada)
+    team.ada.bundle(tmp_path / "all.runvault")
+    there = elsewhere(tmp_path / "there")
+    find_vault(there).unbundle(tmp_path / "all.runvault")
+    vault = rv.open(there)
+    vault.remove(run.id)
+    assert set(vault.gc().removed) == {entry["md5"] for entry in run.artifacts.values()}
+
+
 def test_no_run_to_bundle_is_an_error(team: Team, tmp_path: Path) -> None:
     with pytest.raises(RunNotFoundError, match="no run answers"):
         team.ada.bundle(tmp_path / "none.runvault", strategy="nothing")

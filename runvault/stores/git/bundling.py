@@ -63,11 +63,16 @@ def fetch_bundle(repository: Repository, path: Path) -> str:
     RunvaultError
         It is no bundle, or holds what git itself refuses.
     """
-    listed = repository.git("for-each-ref", "--format=delete %(refname)", f"{INCOMING}/").stdout
-    repository.git("update-ref", "--stdin", stdin=listed)
+    forget_bundle(repository)
     fetch_checked(repository, str(path.absolute()), f"+{BUNDLED}/*:{INCOMING}/*", f"{CODE_REFS}/*:{CODE_REFS}/*")
     drop_false_code_refs(repository)
     found = repository.git("for-each-ref", "--format=%(objectname)", f"{INCOMING}/").stdout.decode("ascii").split()
     if len(found) != 1:
         raise FormatError(f"{str(path)!r} holds no archive of runvault")
     return found[0]
+
+
+def forget_bundle(repository: Repository) -> None:
+    """Remove the refs that hold what a bundle brought, while it is taken in."""
+    listed = repository.git("for-each-ref", "--format=delete %(refname)", f"{INCOMING}/").stdout
+    repository.git("update-ref", "--stdin", stdin=listed)
