@@ -16,7 +16,8 @@ and where it helps a line `hint: …`. Every command that reads takes `--format 
 | exit status | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | the answer is no: `has`, `diff --exit-code`, a finding in `verify`, drift in `replay`, a failure in `sweep` |
+| 1 | the answer is no: `has`, `diff --exit-code`, a finding in `verify`, drift or a failure in \
+`replay` and `check`, a failure in `sweep`, a refused run in `push`, `pull`, `clone`, `merge` and `unbundle` |
 | 2 | wrong usage |
 | 3 | any other error |
 | 10 to 50 | the class of error, as `runvault/errors.py` draws it |
