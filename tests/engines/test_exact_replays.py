@@ -90,6 +90,7 @@ def test_every_portfolio_replays_to_the_bit(vault: rv.Vault, engine: str, monkey
     backends = [run.manifest["environment"]["backend"] for run in runs]
     assert backends.count(engine) > 0.9 * len(runs)  # a few of the corpus say which they want
 
+    forget_modules(Path(str(vault.stores.code.work_tree)))  # a replay refuses to run what the checkout has
     monkeypatch.setattr("runvault.execution.replay.run_child", in_this_process)
     verdicts = {}
     for run in runs:
