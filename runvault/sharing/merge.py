@@ -274,9 +274,20 @@ class _Joining:
 
     def _manifest_of(self, pair: _Pair, versions: list[Version]) -> Version:
         """Return the version whose manifest stands: of those that changed it since the bases, the latest."""
-        known = {_manifest_id(self.sides.folder(base)) for base in pair.difference.bases}
+        known = self._known(pair)
         changed = [version for version in versions if _manifest_id(version.files) not in known]
         return max(changed or versions, key=_rank)
+
+    def _known(self, pair: _Pair) -> set[str | None]:
+        """Return the manifests of a run at the bases. One that is refused counts for none: both sides passed it by."""
+        known = set()
+        for base in pair.difference.bases:
+            if base is None or base in (pair.difference.ours, pair.difference.theirs):
+                known.add(_manifest_id(self.sides.folder(base)))  # nothing, or read already
+            else:
+                with suppress(RunvaultError):
+                    known.add(_manifest_id(read_version(self.sides, pair.run, base).files))
+        return known
 
     def _count(self, pair: _Pair, chosen: Version) -> None:
         ours, theirs = pair.ours, pair.theirs
@@ -284,12 +295,13 @@ class _Joining:
             return
         if pair.difference.ours is None:
             self.done.runs_added += 1
-        elif ours is None or _manifest_id(ours.files) != _manifest_id(theirs.files):
-            known = {_manifest_id(self.sides.folder(base)) for base in pair.difference.bases}
-            if _manifest_id(theirs.files) not in known or chosen is theirs:
-                self.done.revisions_added += 1
-                if ours is None or _digest(ours) != _digest(theirs):
-                    self.done.drift.append(str(pair.run))
+        elif ours is None or (
+            _manifest_id(ours.files) != _manifest_id(theirs.files)
+            and (chosen is theirs or _manifest_id(theirs.files) not in self._known(pair))
+        ):
+            self.done.revisions_added += 1
+            if ours is None or _digest(ours) != _digest(theirs):
+                self.done.drift.append(str(pair.run))
 
     def _remove(self, pair: _Pair) -> None:
         if pair.difference.ours is not None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hostile_trees import put, write_object
 from machine import git
 from team import place, save, tree_of
 from templates import Templates, archive
@@ -85,6 +86,24 @@ def test_the_same_run_with_other_results_keeps_both_in_history_and_reports_drift
     assert vault.get(run.id).metrics["total_return"] == 0.2  # the later one
     back = other.merge("runvault")
     assert (back.drift, tree_of(other)) == ((), tree_of(vault))
+
+
+def test_a_merge_that_both_sides_refused_decides_nothing_between_them(vault: rv.Vault) -> None:
+    """Made by hand, with a file that belongs to no run: both stand on it now, and neither has what it holds."""
+    other = branch_off(vault, "other")
+    run = save(vault, 0.1)
+    save(other, 0.2)
+    repo = place(vault)
+    theirs = git(repo, "rev-parse", "other^{tree}").strip()
+    stray = ("100644", b"stray.txt", write_object(repo, "blob", b"stray"))
+    tree = put(repo, theirs, [b"runs", run.config_hash[:2].encode(), run.id.encode()], [stray])
+    hand_made = git(repo, "commit-tree", tree, "-p", "runvault", "-p", "other", "-m", "by hand").strip()
+    for each in (vault, other):
+        assert [refused["run"] for refused in each.merge(hand_made).refused] == [run.id]
+    assert vault.merge("other").drift == (run.id,)
+    other.merge("runvault")
+    assert vault.get(run.id).metrics["total_return"] == 0.2  # the later one
+    assert tree_of(vault) == tree_of(other)
 
 
 def test_equal_results_on_both_sides_are_no_drift(vault: rv.Vault) -> None:
