@@ -6,6 +6,7 @@ import math
 import operator
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from datetime import date
 from os import PathLike
@@ -57,12 +58,12 @@ def as_seed(seed: Any) -> int:
     Raises
     ------
     ConfigError
-        It is no integer.
+        It is no integer, or a truth value, which Python takes for one.
     """
-    try:
-        return operator.index(seed)
-    except TypeError as error:
-        raise ConfigError(f"the seed is a {type(seed).__name__}, not an integer") from error
+    if not isinstance(seed, bool):
+        with suppress(TypeError):
+            return operator.index(seed)
+    raise ConfigError(f"the seed is a {type(seed).__name__}, not an integer")
 
 
 def as_series(series: Any) -> dict[str, str] | None:

@@ -108,6 +108,17 @@ def save_results(
     return [save.outcome(commit) for save in saves]
 
 
+def address_for(result: Result, request: SaveRequest, inputs: Inputs) -> Address:
+    """Return where a result is archived; `inputs` are the files of the request, kept.
+
+    Raises
+    ------
+    ConfigError
+        A value has no canonical form, or looks like a credential; the message names its path.
+    """
+    return address_of(request, result.engine, inputs.config(result, request), request.params)
+
+
 @dataclass(frozen=True)
 class _Changes:
     """The files that a save changes, and what for; None as the content removes a file."""
@@ -162,8 +173,7 @@ class _Save:
         self.provenance = provenance
         self.inputs = inputs
         self.tables = tables
-        data = self.inputs.config(result, request)
-        self.address: Address = address_of(request, result.engine, data, request.params)
+        self.address = address_for(result, request, inputs)
         self.artifacts = ArtifactWriter(stores.objects)
         self.stats = write_table(statistics_to_table(result.statistics))
         self.created = False

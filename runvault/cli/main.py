@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -19,6 +21,7 @@ from runvault.stores.git.secrets import without_secrets
 from runvault.views.inert import inert
 
 INTERRUPTED = 130
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 GENERAL_HINTS = {
     ConfigError: "nothing was written; give another value, or see '{command} --help'",
     FormatError: "run 'runvault verify' to see what else cannot be read",
@@ -95,15 +98,17 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _open_standard_streams() -> None:
-    """Let a standard stream that was closed (``2>&-``) lead nowhere.
+    """Let a standard stream that was closed (``2>&-``) lead nowhere, and take what its encoding has no sign for.
 
-    Python has None for it then, and the next file that is opened gets its number: a repository's lock, say, which the
-    programs that we start would write their errors into.
+    Of a closed one Python has None, and the next file that is opened gets its number: a repository's lock, say, which
+    the programs that we start would write their errors into.
     """
     for name in ("stdin", "stdout", "stderr"):  # in the order of their numbers: a file gets the lowest that is free
         if getattr(sys, name) is None:
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - open to the end
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as Python has it for stderr: half a table is of no use
 
 
 def _end(number: int, _frame: Any) -> None:
@@ -132,6 +137,8 @@ def run(args: list[str] | None = None) -> int:
         return _fail(str(error), error.hint, error.exit_code)
     except Exception as error:
         _trace(argv)
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return _fail(error.strerror or str(error), "free some space and do it again", 3)
         return _fail(
             f"{type(error).__name__}: {error}", "run it again as 'runvault --debug …' to see where; please report it", 3
         )

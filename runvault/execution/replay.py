@@ -16,7 +16,7 @@ from runvault.archive.changing import annotate_runs
 from runvault.archive.inputs import Inputs, keep_inputs
 from runvault.archive.reading import Located, read_manifest
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
-from runvault.archive.saving import save_result
+from runvault.archive.saving import address_for, save_result
 from runvault.archive.stores import Stores
 from runvault.engines.result import Result
 from runvault.errors import ReplayError
@@ -89,7 +89,7 @@ def replay(
     -------
     ReplayOutcome
         Without overrides ``exact`` (an equal digest), ``close`` (the same orders, values within `rtol`), ``drift``, or
-        ``failed`` where the recipe raised; with overrides ``changed``, and the new run.
+        ``failed`` where the recipe raised; with overrides that ask for something else ``changed``, and the new run.
 
     Raises
     ------
@@ -259,6 +259,8 @@ class _Replay:
             code = {**(self.manifest.get("code") or {}), "commit": self.commit}
             if self.request.at is not None:  # nothing is known of it but the commit
                 code = {"commit": self.commit, "base": self.commit, "branch": None, "dirty": False}
+            if address_for(result, save, kept).id == self.located.id:
+                return self._judged(result)  # the overrides say what was recorded
             saved = save_result(self.stores, result, save, replace(self.provide(), code=code), kept)
         metrics = diff_metrics(self.manifest["metrics"], result.metrics)
         return ReplayOutcome("changed", self.located.id, metrics, saved=saved, digest=result.digest)

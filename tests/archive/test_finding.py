@@ -13,7 +13,7 @@ from results import make_result
 
 import runvault as rv
 from runvault.archive.curves import portfolio_tables
-from runvault.errors import FormatError
+from runvault.errors import ConfigError, FormatError
 from runvault.model.ids import RunId
 from runvault.stores.git.edits import Edit, Signature
 
@@ -270,6 +270,8 @@ def test_a_word_is_one_tag_and_a_numpy_seed_is_a_seed(vault: rv.Vault) -> None:
     assert (run.tags, run.seed) == (["tech"], 3)
     assert [each.id for each in vault.list(seed=np.int64(3), limit=np.int32(9), tags=None, sort=None)] == [run.id]
     assert vault.tag(run, add="golden")[0].tags == ["golden", "tech"]
+    with pytest.raises(ConfigError, match="the seed is a bool, not an integer"):
+        vault.save(make_result(), strategy="s", seed=True)
 
 
 @pytest.mark.parametrize(

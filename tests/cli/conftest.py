@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,15 +57,3 @@ def runs(repo: Path, vault: rv.Vault, templates: Templates) -> list[rv.Run]:
     """Three runs, oldest first."""
     templates.copy(three_runs, repo)
     return [*reversed(vault.list())]
-
-
-def process(path: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the program in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "runvault.cli.main", *args],
-        cwd=path,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )

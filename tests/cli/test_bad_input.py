@@ -154,6 +154,26 @@ def test_a_standard_stream_may_be_closed(program, runs: list[rv.Run], repo: Path
     assert rv.open(repo).verify().findings == []
 
 
+def test_what_the_output_has_no_sign_for_is_shown_all_the_same(program, runs: list[rv.Run], repo: Path) -> None:
+    rv.open(repo).note(runs[0], "up \N{EN DASH} down")
+    argv = [sys.executable, "-m", "runvault.cli.main", "show", runs[0].id]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(argv, cwd=repo, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"up \u2013 down" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+def test_output_to_a_full_disk_is_nothing_to_report(program, runs: list[rv.Run], repo: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        argv = [sys.executable, "-m", "runvault.cli.main", "list"]
+        done = subprocess.run(argv, cwd=repo, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        3,
+        "error: No space left on device\nhint: free some space and do it again\n",
+    )
+
+
 def test_a_hint_names_the_command(program, vault: rv.Vault, runs: list[rv.Run]) -> None:
     check(program("note", "latest", ""), 13, "see 'runvault note --help'")
 

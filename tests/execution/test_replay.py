@@ -418,6 +418,14 @@ def test_zero_is_a_change_as_any_other_number(vault: rv.Vault, capsys: pytest.Ca
     assert capsys.readouterr().out == f"run,verdict,reason,new\n{run.id},changed,,{changed.id}\n"
 
 
+def test_overrides_that_say_what_was_recorded_are_judged(vault: rv.Vault, saved: rv.Saved) -> None:
+    replayed = vault.replay(saved.run, set={"params.fast": 3}, data={"prices": "data/prices.csv"}, seed=0)
+
+    assert (replayed.verdict, replayed.run) == ("exact", None)
+    assert vault.count() == 1
+    assert vault.replay(saved.run, set={"params.fast": 3}, rtol=0, start="2020-01-01").verdict == "exact"
+
+
 def test_a_tolerance_of_zero_makes_nothing_close(vault: rv.Vault, here: Path) -> None:
     run = vault.run("strategy.py:backtest", data=DATA, params={"fast": 3}).run
     text = (here / "strategy.py").read_text()
