@@ -42,10 +42,10 @@ def _place_file(content: bytes, path: Path, top: Path) -> None:
 
 
 def _make_way(path: Path, top: Path) -> None:
-    """Remove files where `path` or one of its folders below `top` is to be: of a link, the code has its text."""
-    for place in (path, *path.parents):
-        if top in place.parents and place.is_file():
-            place.unlink()
+    """Remove what is no folder where one on the way to `path` is to be, and a link at `path`: that is not followed."""
+    for place in reversed((path, *path.parents)):
+        if top in place.parents and (not place.is_dir() or (place == path and place.is_symlink())):
+            place.unlink(missing_ok=True)
 
 
 def is_at_hand(stores: Stores, given: Input, code: str | None) -> bool:

@@ -629,6 +629,18 @@ def hold(folder):
 """
 
 
+def test_a_module_that_is_a_link_in_the_code_is_replayed(vault: rv.Vault, here: Path) -> None:
+    (here / "lib").mkdir()
+    (here / "smoothing.py").rename(here / "lib" / "smoothing.py")
+    (here / "smoothing.py").symlink_to("lib/smoothing.py")
+    git(here, "add", ".")
+    git(here, "commit", "--quiet", "--message", "smoothing: in lib")
+    run = vault.run("strategy.py:backtest", data=DATA, params={"fast": 3}).run
+
+    assert "lib/smoothing.py" in run.manifest["recipe"]["files"]
+    assert vault.replay(run).verdict == "exact"
+
+
 def test_a_link_is_the_input_by_its_own_name(vault: rv.Vault, here: Path) -> None:
     """As DVC makes them into its cache, where a file has no extension and never changes."""
     cached = here / "cache" / "ab12"

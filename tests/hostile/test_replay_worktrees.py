@@ -190,6 +190,52 @@ def test_a_path_that_only_looks_like_one_is_written(repo: Path, name: bytes) -> 
         assert (place / os.fsdecode(name)).read_text() == "x\n"
 
 
+LINKS = {
+    "inside": "a.id",
+    "deep/inside": "../a.id",
+    "deep/sub/folder": "../../deep",
+    "deep/dangling": "nothing",
+    "outside": "../elsewhere",
+    "deep/outside": "../../elsewhere",
+    "absolute": "/etc",
+    "git": ".git",
+    "git_too": "GIT~1/config",
+    "own": "../repo/a.id",
+    "behind": "deep/../../elsewhere",
+    "here": ".",
+}
+
+
+def test_links_that_stay_inside_are_links_and_no_others(repo: Path) -> None:
+    (repo / "a.id").write_text("a file\n")
+    for name, target in LINKS.items():
+        (repo / name).parent.mkdir(parents=True, exist_ok=True)
+        (repo / name).symlink_to(target)
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "--message", "links")
+    with temporary_worktree(Repository.find(repo), git(repo, "rev-parse", "HEAD").strip()) as place:
+        made = {name for name in LINKS if (place / name).is_symlink()}
+        assert made == {"inside", "deep/inside", "deep/sub/folder", "deep/dangling"}
+        assert (place / "deep/sub/folder/inside").read_text() == "a file\n"
+        assert {name: (place / name).read_text() for name in LINKS.keys() - made} == {
+            name: target for name, target in LINKS.items() if name not in made
+        }
+        changed = git(place, "status", "--porcelain").splitlines()
+        assert {line[3:] for line in changed} == {name for name in LINKS if name not in made}
+
+
+def test_links_behind_links_lead_nowhere_else(repo: Path) -> None:
+    """Each of these is inside by itself; what one leads to, another may not leave."""
+    for name, target in {"a/b/up": "../..", "a/chain": "b/up", "twice": "a/chain/a/chain"}.items():
+        (repo / name).parent.mkdir(parents=True, exist_ok=True)
+        (repo / name).symlink_to(target)
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "--message", "links")
+    with temporary_worktree(Repository.find(repo), git(repo, "rev-parse", "HEAD").strip()) as place:
+        found = {(place / name).resolve() for name in ("a/b/up", "a/chain", "twice")}
+        assert found == {place.resolve()}
+
+
 def test_a_link_and_a_folder_of_one_name_write_nothing_elsewhere(repo: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -1,9 +1,9 @@
 """Temporary worktrees: the files of a commit in a folder of their own, written without running anything.
 
 The files are written here, blob by blob, not by ``git worktree add`` or ``git checkout``: those run hooks and smudge
-filters, make symbolic links, and convert line endings, encodings and ``$Id$`` as `.gitattributes` of the commit says,
-which no configuration can switch off. What lies in the folder is byte for byte what is in the commit; a symbolic link
-is a plain file with its target as the text, a submodule an empty folder.
+filters, make any symbolic link, and convert line endings, encodings and ``$Id$`` as `.gitattributes` of the commit
+says, which no configuration can switch off. What lies in the folder is byte for byte what is in the commit; a symbolic
+link that may lead out of it is a plain file with its target as the text, a submodule an empty folder.
 
 The folder is a real linked worktree to git, so that what runs in it finds its commit (``git rev-parse HEAD``) and the
 archive. But it is not registered in the user's repository: its administrative folder (HEAD, index, ``commondir``) lies
@@ -203,15 +203,46 @@ def _write_files(repository: Repository, code: Path, entries: list[_Entry], comm
         Path(os.fsdecode(root + b"/" + folder)).mkdir(parents=True, exist_ok=True)
     files = [entry for entry in entries if entry.mode != _GITLINK]
     states = {}
+    links = []
     written = time.time() - 2
     contents = Reader(repository).read_blobs(entry.blob for entry in files)
     for entry in files:
         blob, content = next(contents, ("", b""))
         if blob != entry.blob:
             raise ReplayError(f"code {commit} is not whole here: {os.fsdecode(entry.path)!r} is missing")
-        states[entry.path] = _write_file(root + b"/" + entry.path, content, entry.mode, written)
+        if entry.mode == _LINK and _stays_inside(entry.path, content):
+            links.append((entry, content))
+        else:
+            states[entry.path] = _write_file(root + b"/" + entry.path, content, entry.mode, written)
     next(contents, None)  # see its process end
+    for entry, content in links:  # last: nothing is written through them
+        states[entry.path] = _write_link(root + b"/" + entry.path, content, written)
     return states
+
+
+def _stays_inside(path: bytes, target: bytes) -> bool:
+    """Return whether a link leads nowhere but into the folder, whatever other links of its kind lie on the way.
+
+    It may go up first, from where it lies, and then down: to go up again behind a link would be from where that leads.
+
+    Examples
+    --------
+    >>> _stays_inside(b"research/common", b"../common"), _stays_inside(b"research/common", b"../../common")
+    (True, False)
+    """
+    parts = target.decode("utf-8", "surrogateescape").split("/")
+    down = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
+    return down <= path.count(b"/") and "\0" not in target.decode("latin-1") and not any(map(_is_unsafe, parts[down:]))
+
+
+def _write_link(path: bytes, target: bytes, written: float) -> os.stat_result:
+    try:
+        Path(os.fsdecode(path)).symlink_to(os.fsdecode(target))
+    except OSError:  # Windows wants a privilege; and what is there already is not written over
+        return _write_file(path, target, _LINK, written)
+    if os.utime in os.supports_follow_symlinks:
+        os.utime(path, (written, written), follow_symlinks=False)
+    return os.lstat(path)
 
 
 def _folder(entry: _Entry) -> bytes:
