@@ -31,6 +31,7 @@ from runvault.execution.code import (
 from runvault.execution.declared import as_declared
 from runvault.execution.entries import forget_modules, load_entry
 from runvault.execution.known import find_known
+from runvault.execution.outside import warn_of_code_outside
 from runvault.execution.pipelines import current_stage
 from runvault.execution.recipe import FILE, FRAME, FUNCTION, SERIES, Input, Recipe
 from runvault.execution.series import WHOLE, Declared, Span, cut_inputs, read_input, series_in
@@ -198,6 +199,7 @@ def run_function(
                 taken = keep(files)
             save = replace(save, recipe=replace(recipe, files=files).to_dict())
             ran = ran.with_warnings(warnings_of(taken, files))
+        ran = ran.with_warnings(warn_of_code_outside(function, root))
         provenance = replace(provide(), code=code_member(taken))
         saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance, kept)
         return RunOutcome(saved, ran, taken.told())

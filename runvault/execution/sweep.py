@@ -42,6 +42,7 @@ from runvault.execution.entries import forget_modules, load_entry
 from runvault.execution.executors import Workers, cpus, open_workers
 from runvault.execution.grids import Combination, Combinations, check_grid, in_batches
 from runvault.execution.known import KnownRuns
+from runvault.execution.outside import warn_of_code_outside
 from runvault.execution.recipe import Recipe
 from runvault.execution.run import (
     Provide,
@@ -173,6 +174,7 @@ class _Plan:
         self.grid = _own_grid(request)
         self.combinations = Combinations(self.grid, request.draw, run.seed)
         self.function = load_entry(entry, root)
+        self.warnings = warn_of_code_outside(self.function, root)
         whole = {name: read_input(path) for name, path in run.data.items()}
         series = series_in(whole, run.series)
         self.inputs = cut_inputs(whole, run.span, series)
@@ -409,7 +411,7 @@ class _Archive:
             self.since = time.monotonic()
         save = self._request(answer)
         self.outcome.computed += len(chunk)
-        more = warnings_of(self.taken, self.recipe.files)
+        more = [*warnings_of(self.taken, self.recipe.files), *self.plan.warnings]
         if answer.sweep is not None:
             columns = [replace(each, warnings=(*each.warnings, *more)) for each in answer.sweep.columns]
             self.sweeps.append((replace(answer.sweep, columns=columns), save))

@@ -45,6 +45,27 @@ def test_the_archived_numbers_are_those_of_a_plain_call(vault: rv.Vault, here: P
     assert saved.run.metrics["total_return"] == strategy.backtest(prices, 3).total_return()
 
 
+def test_code_beside_the_repository_is_told(
+    vault: rv.Vault, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package installed from another checkout, to be edited: used by a module of ours, and by one of its own."""
+    others = tmp_path / "others"
+    for name, text in {
+        "marketlib": "import marketbase",
+        "marketbase": "def mean(c, n): return c.rolling(n).mean()",
+    }.items():
+        (others / name).mkdir(parents=True)
+        (others / name / "__init__.py").write_text(f"{text}\n")
+    (here / "smoothing.py").write_text("import marketlib\nmean = marketlib.marketbase.mean\n")
+    monkeypatch.syspath_prepend(str(others))
+
+    told = [text.split(" ")[0] for text in run(vault).run.warnings if "outside of the repository" in text]
+    swept = vault.sweep("strategy.py:backtest", {"fast": [4]}, data=DATA, executor="serial")
+
+    assert told == ["marketbase", "marketlib"]
+    assert [text.split(" ")[0] for text in vault.get(swept.ids[0]).warnings] == told
+
+
 def test_inputs_are_fingerprinted_and_kept_for_a_replay_elsewhere(vault: rv.Vault, here: Path) -> None:
     saved = run(vault)
 
