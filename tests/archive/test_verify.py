@@ -144,6 +144,19 @@ def test_a_branch_that_is_no_archive_is_neither_read_nor_written(repo: Path) -> 
         rv.init(repo, branch="main")
 
 
+@pytest.mark.parametrize("kind", ["nothing", "a file"])
+def test_a_branch_that_names_no_commit_is_damage(vault: rv.Vault, repo: Path, kind: str) -> None:
+    run = vault.save(make_result(), strategy="a").run
+    name = "1" * 40 if kind == "nothing" else git(repo, "rev-parse", "runvault:runvault.json").strip()
+    (repo / ".git/refs/heads/runvault").write_text(f"{name}\n", encoding="ascii")
+
+    with pytest.raises(rv.IntegrityError) as caught:
+        rv.open(repo).list()
+    assert "'runvault verify --repair' mends it" in str(caught.value.hint)
+    assert rv.open(repo).verify(repair=True).repaired == ["refs/heads/runvault"]
+    assert [each.id for each in rv.open(repo).list()] == [run.id]
+
+
 @pytest.mark.parametrize("together", [1, 4, 64])
 def test_statistics_that_other_processes_check_are_judged_alike(
     vault: rv.Vault, repo: Path, monkeypatch: pytest.MonkeyPatch, together: int

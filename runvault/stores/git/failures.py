@@ -19,19 +19,25 @@ _DISTURBED = re.compile(
     r"|^[0-9a-f]{40}$|doesn't exist on the repository|No such file or directory|File exists"
 )
 
-_DAMAGED = re.compile(r"hash mismatch|corrupt")
+# Wrong content, and what a name says to be there and is not, or is something else: a ref or a tree that was damaged.
+_DAMAGED = re.compile(
+    r"hash mismatch|corrupt|bad object|not a tree object|unable to read tree|Could not read [0-9a-f]{40}|peeled into"
+)
 
 
-def error_for(said: str) -> type[RunvaultError]:
-    """Return the class of error for a message of git or libgit2.
+def failure(doing: str, said: str) -> RunvaultError:
+    """Return the error for a message of git or libgit2.
 
     Examples
     --------
-    >>> error_for("failed to rename lockfile to 'objects/ab/cd': No such file or directory").__name__
+    >>> type(failure("cannot save", "failed to rename lockfile to 'objects/ab/cd': No such file or directory")).__name__
     'DisturbedError'
-    >>> error_for("No space left on device").__name__
-    'RunvaultError'
+    >>> failure("cannot save", "No space left on device")
+    RunvaultError('cannot save: No space left on device', None)
     """
+    message = f"{doing}: {said}"
     if _DAMAGED.search(said):
-        return IntegrityError
-    return DisturbedError if _DISTURBED.search(said) else RunvaultError
+        return IntegrityError(message, "'runvault verify' tells what is damaged, 'runvault verify --repair' mends it")
+    if _DISTURBED.search(said):
+        return DisturbedError(message, "try again; if it stays so, 'runvault verify' tells what is missing")
+    return RunvaultError(message)

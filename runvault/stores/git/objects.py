@@ -14,7 +14,7 @@ from pygit2.enums import FileMode, ObjectType, Option, RepositoryOpenFlag
 from runvault.errors import RunvaultError
 from runvault.model.records import MAX_FILE_BYTES
 from runvault.stores.git.edits import Content, Known
-from runvault.stores.git.failures import error_for
+from runvault.stores.git.failures import failure
 from runvault.stores.git.summed import refuse_damaged_indexes
 
 # Neither objects nor refs reach the disk by default. What is read is compared with its name.
@@ -40,7 +40,7 @@ def translated(doing: str) -> Iterator[None]:
     except LIBRARY_ERRORS as error:
         said = getattr(error, "strerror", None) or (str(error.args[0]) if error.args else type(error).__name__)
         said = said.strip().splitlines()[0]
-        raise error_for(said)(f"{doing}: {said}") from error
+        raise failure(doing, said) from error
 
 
 def open_repository(common_dir: Path) -> pygit2.Repository:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from runvault.errors import RunvaultError
-from runvault.stores.git.failures import error_for
+from runvault.stores.git.failures import failure
 
 # Hooks of the user never run for an archive; a folder that cannot exist holds none.
 # Without --no-optional-locks a plain `git status` rewrites the user's index.
@@ -164,4 +164,4 @@ def git_failure(args: Sequence[str], status: int, stderr: bytes) -> RunvaultErro
     fatal = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     said = (fatal or lines or [f"exit status {status}"])[0]
     said = said.removeprefix("fatal: ").removeprefix("error: ")
-    return error_for(said)(f"git {name} failed: {said}")
+    return failure(f"git {name} failed", said)
