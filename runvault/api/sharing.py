@@ -46,6 +46,8 @@ class Shared:
         Runs that were let in without being read, as a newer runvault wrote them: `run` and `problem`.
     removed_runs : sequence of str
         The runs that `removed` counts.
+    between : tuple of str, or None
+        The archive commits that were compared; ``RUN@COMMIT`` of each has the results that `drift` is about.
     """
 
     runs_added: int
@@ -59,6 +61,7 @@ class Shared:
     failed: Mapping[str, str] | None = None
     unread: Sequence[Mapping[str, str]] = ()
     removed_runs: Sequence[str] = ()
+    between: tuple[str, str] | None = None
 
     def to_dict(self) -> dict[str, Json]:
         """Return the document that the commands print with ``--json``."""
@@ -162,6 +165,7 @@ def _shared(done: Synced) -> Shared:
         done.moved.failed,
         _told(joined.unread),
         tuple(joined.removed_runs),
+        joined.between,
     )
 
 

@@ -218,8 +218,9 @@ def _show(shared: Shared, form: str, verb: str, *, chosen: bool = False) -> int:
             f"{shared.artifacts} objects {verb}, {shared.bytes:,} bytes"
         )
     for run in shared.drift:
-        short = RunId.parse(run).short
-        notice(f"drift: {run} has other results now; 'runvault diff {short}~1 {short}' shows which")
+        # Not RUN~1: at the tip may be an earlier revision, put back, or ours
+        sides = " ".join(f"{RunId.parse(run).short}@{commit[:10]}" for commit in shared.between or ())
+        notice(f"drift: {run} has other results now; 'runvault diff {sides}' shows which")
     for each in shared.refused:
         notice(f"refused: {each['run']}: {each['problem']}")
     for each in shared.unread:

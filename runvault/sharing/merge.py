@@ -59,6 +59,8 @@ class Joined:
         What was let in without being read: a newer runvault wrote it.
     removed_runs : list of str
         The runs that are not here any more.
+    between : tuple of str, or None
+        The two commits of which this is told; both are in the history of what became of them.
     """
 
     commit: str | None = None
@@ -68,6 +70,7 @@ class Joined:
     refused: list[Refusal] = field(default_factory=list)
     unread: list[Refusal] = field(default_factory=list)
     removed_runs: list[str] = field(default_factory=list)
+    between: tuple[str, str] | None = None
 
     @property
     def removed(self) -> int:
@@ -137,7 +140,7 @@ class _Joining:
         self.sides = sides
         self.name = name
         self.provenance = provenance
-        self.done = Joined()
+        self.done = Joined(between=(sides.ours, sides.theirs))
         self.files: list[tuple[str, Content]] = []
         self.forward = sides.is_behind(sides.ours, sides.theirs)
 

@@ -128,6 +128,32 @@ def test_a_drift_is_told_with_a_name_that_one_run_alone_has(
     assert program(told[1].split()) == 0
 
 
+@pytest.mark.parametrize("stays", ["theirs", "ours", "an earlier one"])
+def test_a_drift_that_came_is_told_with_both_sides(
+    team: Team, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, stays: str
+) -> None:
+    from runvault.cli.main import run as program
+
+    run = save(team.ada, 0.1)
+    if stays == "an earlier one":
+        save(team.ada, 0.2)
+    team.ada.push()
+    grace = team.join("Grace")
+    if stays == "an earlier one":
+        team.ada.restore(f"{run.id}~1")
+    else:
+        save(team.ada, 0.2)
+    if stays == "ours":
+        save(grace, 0.3)
+    team.ada.push()
+    monkeypatch.chdir(place(grace))
+    capsys.readouterr()
+    assert program(["pull"]) == 0
+    told = re.search(r"'runvault (diff \S+ \S+)' shows", capsys.readouterr().err)
+    assert told is not None
+    assert program([*told[1].split(), "--exit-code"]) == 1
+
+
 def test_artifacts_that_stayed_behind_are_fetched_when_first_needed(
     team: Team, capsys: pytest.CaptureFixture[str]
 ) -> None:
