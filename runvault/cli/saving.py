@@ -9,6 +9,7 @@ import click
 
 from runvault.cli.common import Context, Place, complete_strategy, echo_csv, echo_json, notice, output_options
 from runvault.cli.saves import request_options, request_words, show_saved
+from runvault.stores.git.secrets import without_secrets
 
 Json: TypeAlias = Any
 
@@ -45,11 +46,10 @@ def config(context: Context, /, form: str) -> None:
     in_force = read_settings(context.repo, context.branch)
     for problem in in_force.problems():
         notice(f"{problem.message}; {problem.hint}")
-    settings = list(in_force)
+    rows = [(setting.name, without_secrets(setting.value), setting.source) for setting in in_force]
     if form == "json":
-        echo_json({setting.name: {"value": setting.value, "source": setting.source} for setting in settings})
+        echo_json({name: {"value": value, "source": source} for name, value, source in rows})
         return
-    rows = [(setting.name, setting.value, setting.source) for setting in settings]
     if form == "csv":
         echo_csv([("setting", "value", "source"), *rows])
         return

@@ -68,7 +68,7 @@ def _refuse_password(name: str, url: str) -> None:
     """Raise ConfigError where an address holds a password or a token, which all would get who have the archive."""
     secret, without = secret_in_address(url)
     if secret is not None:
-        option = "user TOKEN" if secret == "token" else "password PASSWORD"  # noqa: S105 - names the kind
+        option = {"token": "user TOKEN", "password": "password PASSWORD"}.get(secret, "url URL")
         raise ConfigError(
             f"the address of the remote {name!a} holds a {secret}, and all who have the archive would read it",
             f"name it as {without}; the {secret} goes into your .dvc/config.local: 'dvc remote add --local {name} "

@@ -43,10 +43,16 @@ def test_a_password_in_an_address_is_not_told(program, tmp_path: Path, monkeypat
     assert not (tmp_path / "there").exists()
 
 
-def test_an_address_in_the_place_of_a_remote_is_told_without_its_password(program, vault: rv.Vault) -> None:
+def test_an_address_in_the_place_of_a_remote_is_told_without_its_password(program, repo: Path, vault: rv.Vault) -> None:
     done = program("push", "https://ada:sesame@127.0.0.1:9/repository")
     check(done, 13, "no Git remote 'https://ada@127.0.0.1:9/repository'", "hint: ")
     assert "sesame" not in done.err
+
+    git(repo, "config", "runvault.remote", "https://ada:sesame@127.0.0.1:9/repository")
+    for form in ("table", "json", "csv"):
+        told = program("config", "--format", form).out
+        assert "https://ada@127.0.0.1:9/repository" in told
+        assert "sesame" not in told
 
 
 def test_no_archive(program) -> None:

@@ -88,6 +88,7 @@ def test_remotes_are_listed_that_cannot_be_used(program, repo: Path, vault: rv.V
     """Without the passwords that their owners gave them: a listing ends in logs."""
     git(repo, "remote", "add", "origin", "https://ada:sesame@host/x.git")
     git(repo, "remote", "add", "upstream", "ssh://git@host/x.git")
+    git(repo, "remote", "add", "signed", "https://host/x.git?sig=sesame")
     vault.add_remote("Storage", "s3://bucket/x")
     (repo / ".dvc/config").write_text("['remote \"share\"']\n    url = /srv/share\n", encoding="utf-8")
     local = "[core]\n    remote = mine\n['remote \"mine\"']\n    url = webdavs://bob:hunter@host/x\n"
@@ -96,6 +97,7 @@ def test_remotes_are_listed_that_cannot_be_used(program, repo: Path, vault: rv.V
     listed = [tuple(each.values()) for each in program("remote", "list", "--json").json["remotes"]]
     assert listed == [
         ("origin", "https://ada@host/x.git", "git", True),
+        ("signed", "https://host/x.git", "git", False),
         ("upstream", "ssh://git@host/x.git", "git", False),
         ("share", "/srv/share", "dvc", False),
         ("mine", "webdavs://bob@host/x", "dvc", True),
@@ -142,6 +144,13 @@ def test_a_password_stays_out_of_the_archive(program, repo: Path, url: str, with
         assert secret not in refused.err
     refused = program("remote", "add", "storage", f"https://host/x?key={marked}")
     assert (refused.status, marked in refused.err) == (13, False)
+
+    for name in ("secret", "access_token", "sig", "password", "X-Amz-Signature"):
+        refused = program("remote", "add", "storage", f"https://host/x?v=1&{name}=s3cr3t&w=2")
+        assert refused.status == 13
+        assert "'storage' holds a secret" in refused.err
+        assert "dvc remote add --local storage https://host/x?v=1&w=2'" in refused.err
+        assert "s3cr" not in refused.err
 
     for fine in (
         "https://ada.lovelace-of-london-1815@host/x",

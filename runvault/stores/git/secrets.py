@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from runvault.model.credentials import looks_secret
+
 # Text that opens a private key, and the tokens that services mark as theirs, so that scanners like this one find them:
 # how each begins, which is found a hundred times as fast as a pattern, and what follows.
 # fmt: off
@@ -42,6 +44,9 @@ _NAMES = re.compile(
 # Programs that encrypt what goes into Git: the file in the working tree is what must not get there.
 _ENCRYPTS = re.compile(r"crypt|gpg|\bage\b|sops|vault|secret", re.IGNORECASE)
 
+# In the query of an address, and not in the config of a run: a signature lets in whoever has it
+_SIGNED = re.compile(r"sig|key|.*signature", re.IGNORECASE)
+
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
 
 SCANNED_BYTES = 16 << 20  # beyond this a file is data, and nobody pastes a key there
@@ -66,7 +71,7 @@ def holds_credential(content: bytes) -> bool:
 
 
 def secret_in_address(url: str) -> tuple[str | None, str]:
-    """Return whether an address holds a ``password`` or a ``token``, and the address without.
+    """Return whether an address holds a ``password`` or a ``token``, or a ``secret`` in its query, and it without.
 
     Examples
     --------
@@ -74,16 +79,32 @@ def secret_in_address(url: str) -> tuple[str | None, str]:
     ('password', 'https://ada@host/x')
     >>> secret_in_address("ssh://git@host/x")
     (None, 'ssh://git@host/x')
+    >>> secret_in_address("https://host/x?sig=sesame&v=1")
+    ('secret', 'https://host/x?v=1')
     """
+    secret, url = _secret_in_query(url)
     told = re.match(r"(?P<scheme>[^/]*://)(?P<who>[^/?#]*)@", url)
     if told is None:
-        return None, url
+        return secret, url
     user, has_password, _ = told["who"].partition(":")
     token = _is_token(told["scheme"], user)
     if not has_password and not token:
-        return None, url
+        return secret, url
     without = told["scheme"] + (f"{user}@" if user and not token else "") + url[told.end() :]
     return ("token" if token else "password"), without
+
+
+def _secret_in_query(url: str) -> tuple[str | None, str]:
+    place, _, query = url.partition("?")
+    said = query.split("&")
+    kept = [each for each in said if not _names_secret(each.partition("=")[0])]
+    if "://" not in place or kept == said:
+        return None, url
+    return "secret", "?".join([place, *(["&".join(kept)] if kept else [])])
+
+
+def _names_secret(name: str) -> bool:
+    return looks_secret(name) or _SIGNED.fullmatch(name) is not None
 
 
 def without_secrets(text: str) -> str:
