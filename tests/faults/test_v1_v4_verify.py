@@ -290,6 +290,8 @@ AT_HOME: dict[str, Damaging] = {
         archive.repo / ".git/refs/heads/runvault", git(archive.repo, "rev-parse", "runvault").encode()[:20]
     ),
     "the ref names nothing": lambda archive: replace(archive.repo / ".git/refs/heads/runvault", b"1" * 40 + b"\n"),
+    "a ref of code is cut short": lambda archive: _cut_ref(archive, f"code/{git(archive.repo, 'rev-parse', 'main')}"),
+    "what a remote had is cut short": lambda archive: _cut_ref(archive, "remotes/origin/runvault"),
     "packed refs are out of order": lambda archive: _shuffle(packed_refs(archive)),
     "packed refs have a line without its space": lambda archive: _spoil_refs(
         archive, b" refs/heads/r", b"`refs/heads/r"
@@ -312,6 +314,12 @@ AT_HOME: dict[str, Damaging] = {
     "the catalog says another tip": lambda archive: _lie(archive),
 }
 assert len({**CASES, **AT_HOME}) >= 40
+
+
+def _cut_ref(archive: Archive, name: str) -> None:
+    ref = f"refs/runvault/{name.strip()}"
+    git(archive.repo, "update-ref", ref, "main")
+    replace(archive.repo / ".git" / ref, (archive.repo / ".git" / ref).read_bytes()[:20])
 
 
 def _lose_pack(archive: Archive) -> None:

@@ -13,6 +13,7 @@ from runvault.stores.git.damage import Damage
 from runvault.stores.git.repository import Repository
 
 PACKED = "packed-refs"
+OWN = "refs/runvault/"
 HEADER = b"# pack-refs with: peeled fully-peeled sorted \n"
 
 PACKED_LINE = re.compile(rb"([0-9a-f]{40}) (refs/[^\x00-\x20\x7f~^:?*\[\\]+)\n")
@@ -24,7 +25,7 @@ _TAIL = 64 * 1024  # bytes of a log that hold its last entries: a subject is one
 
 
 def ref_damage(repository: Repository) -> list[Damage]:
-    """Return what is wrong with the files of the archive branch and of packed refs.
+    """Return what is wrong with the files of the archive branch, of the archive's own refs and of packed refs.
 
     Repositories that keep their refs in another form than files are not looked at.
     """
@@ -45,9 +46,11 @@ def unread_refs(repository: Repository) -> str | None:
 
 
 def _loose(repository: Repository) -> Iterator[Damage]:
-    content = _read(repository.common_dir / repository.ref)
-    if content is not None and not content.startswith(b"ref: ") and not _LOOSE.fullmatch(content):
-        yield Damage(repository.ref, "holds no commit id as git writes it")
+    files = [path for path in (repository.common_dir / OWN).rglob("*") if path.suffix != ".lock"]
+    for ref in (repository.ref, *sorted(path.relative_to(repository.common_dir).as_posix() for path in files)):
+        content = _read(repository.common_dir / ref)
+        if content is not None and not content.startswith(b"ref: ") and not _LOOSE.fullmatch(content):
+            yield Damage(ref, "holds no commit id as git writes it")
 
 
 def _packed(repository: Repository) -> Iterator[Damage]:

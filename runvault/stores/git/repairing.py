@@ -17,11 +17,12 @@ from pygit2.enums import ObjectType
 
 from runvault.errors import RunvaultError
 from runvault.stores.disk import install, sync_file, sync_folder
+from runvault.stores.git.coderefs import CODE_REFS
 from runvault.stores.git.damage import Damage, path_of
 from runvault.stores.git.mending import mended
 from runvault.stores.git.packs import write_pack
 from runvault.stores.git.programs import DURABLE, PLACES_ALONE, run_git
-from runvault.stores.git.refs import HEADER, PACKED, lacking_here, last_logged
+from runvault.stores.git.refs import HEADER, OWN, PACKED, lacking_here, last_logged
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.sounding import Sounded, sound_objects
 from runvault.stores.git.soundness import is_own_pack
@@ -56,12 +57,31 @@ def repair_git(repository: Repository, look: Callable[[], Sequence[Damage]]) -> 
 
 def _repair_refs(repository: Repository, damaged: Sequence[Damage]) -> list[str]:
     repaired = []
+    unread = {damage.path for damage in damaged if damage.object is None}
     for path in dict.fromkeys(damage.path for damage in damaged):
+        if path.startswith(OWN) and path in unread and _set_or_forget(repository, path):
+            repaired.append(path)
         if path.startswith("refs/heads/") and _set_as_logged(repository, path):
             repaired.append(path)
         if path == PACKED and _mend_packed(repository):
             repaired.append(path)
     return repaired
+
+
+def _set_or_forget(repository: Repository, ref: str) -> bool:
+    """Set a ref of code to the commit in its name; another one, which nobody can read, is what pushes and pulls noted.
+
+    Those look again at more where there is none.
+    """
+    path, named = repository.common_dir / ref, ref.removeprefix(f"{CODE_REFS}/")
+    if named == ref:
+        path.unlink()
+        sync_folder(path.parent)
+        return True
+    if not _is_commit(repository, named):
+        return False
+    install(path, f"{named}\n".encode())
+    return True
 
 
 def _set_as_logged(repository: Repository, ref: str) -> bool:
