@@ -26,6 +26,7 @@ from runvault.sharing.merge import Joined, join
 from runvault.sharing.pointers import pointers_brought
 from runvault.stores.dvc.inputs import describe_file, read_listing
 from runvault.stores.dvc.remotes import CHUNK
+from runvault.stores.dvc.store import storing
 from runvault.stores.dvc.transfer import Moved, Wanted, copy_checked
 from runvault.stores.git.bundling import commit_of_paths, fetch_bundle, forget_bundle, write_bundle
 from runvault.stores.git.edits import Edit, Signature
@@ -160,7 +161,7 @@ def _members(file: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
 
 def _take_objects(stores: Stores, file: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> Moved:
     moved = Moved()
-    with stores.objects.batch() as batch:
+    with storing(stores.objects.keep), stores.objects.batch() as batch:
         for name, info in members.items():
             if stores.objects.has(name):
                 continue

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from machine import git
+from results import make_result
 from team import Team, place, save, tree_of
 
 import runvault as rv
 from runvault.api.sharing import clone
 from runvault.api.vault import find_vault
 from runvault.cli.main import run as program
-from runvault.errors import FormatError, RunNotFoundError
+from runvault.errors import FormatError, RunNotFoundError, RunvaultError
 
 
 def elsewhere(path: Path) -> Path:
@@ -24,6 +28,17 @@ def elsewhere(path: Path) -> Path:
     git(path, "init", "--quiet")
     git(path, "commit", "--quiet", "--allow-empty", "--message", "first")
     return path
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let nothing write beyond `size` bytes, which fails as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_bundle_of_everything_is_the_archive_with_its_past(team: Team, tmp_path: Path) -> None:
@@ -99,6 +114,23 @@ def test_a_bundle_that_was_taken_keeps_nothing(team: Team, tmp_path: Path) -> No
     vault = rv.open(there)
     vault.remove(run.id)
     assert set(vault.gc().removed) == {entry["md5"] for entry in run.artifacts.values()}
+
+
+@pytest.mark.parametrize("how", ["pull", "unbundle"])
+def test_a_disk_that_takes_no_more_is_not_what_the_objects_come_from(team: Team, tmp_path: Path, how: str) -> None:
+    result = make_result(dump=b"x" * 500_000)
+    run = team.ada.save(result, strategy="large").run
+    team.ada.push()
+    file = tmp_path / "all.runvault"
+    team.ada.bundle(file)
+    clone(str(team.origin), tmp_path / "Grace", None, artifacts=False, data=False)
+    grace = rv.open(tmp_path / "Grace")
+    take = grace.pull if how == "pull" else lambda: grace.unbundle(file)
+    with largest_file(400_000), pytest.raises(RunvaultError, match="cannot store objects: File too large"):
+        take()
+    assert not grace.stores.objects.has(run.artifacts["portfolio.pkl"]["md5"])
+    take()
+    assert grace.stores.objects.has(run.artifacts["portfolio.pkl"]["md5"])
 
 
 def test_no_run_to_bundle_is_an_error(team: Team, tmp_path: Path) -> None:

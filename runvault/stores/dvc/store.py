@@ -101,7 +101,7 @@ class ObjectStore:
     def put_all(self, contents: Sequence[bytes]) -> list[Stored]:
         """Store several objects as `put` stores one; they are noted together."""
         described = [describe(data) for data in contents]
-        with _translated(self.keep), self.batch() as batch:
+        with storing(self.keep), self.batch() as batch:
             batch.expect(stored.md5 for stored in described)
             for stored, data in zip(described, contents, strict=True):
                 batch.add(stored.md5, partial(_write, data), partial(_is_of, stored))
@@ -109,7 +109,7 @@ class ObjectStore:
 
     def put_file(self, path: Path) -> Stored:
         """Store a file, or a folder as DVC's listing of its files, and say what it is called."""
-        with _translated(path), self.batch() as batch:
+        with storing(path), self.batch() as batch:
             return self._put_folder(path, batch) if path.is_dir() else self._put_file(path, batch)
 
     def name_of(self, path: Path) -> str:
@@ -146,7 +146,7 @@ class ObjectStore:
         batch = self._local.batch = self._new_batch()
         try:
             yield batch
-            with _translated(self.keep):
+            with storing(self.keep):
                 batch.finish()
         finally:
             self._local.batch = None
@@ -249,7 +249,7 @@ class ObjectStore:
                 source = "remote"
             if source is None:
                 return None
-            with _translated(self.keep), self.batch() as batch:
+            with storing(self.keep), self.batch() as batch:
                 batch.add(md5, lambda file: file.write(data or b""), lambda path: path not in problems)
         healed = [source] if problems else []
         if md5.endswith(".dir"):
@@ -362,7 +362,8 @@ def _kind_of_damage(path: Path, md5: str, sha256: str | None, size: int | None) 
 
 
 @contextmanager
-def _translated(place: Path) -> Iterator[None]:
+def storing(place: Path) -> Iterator[None]:
+    """Turn what the system says while objects are written into ours; `place` where it names no file."""
     try:
         yield
     except OSError as error:

@@ -16,7 +16,7 @@ from runvault.stores.dvc.batch import Batch
 from runvault.stores.dvc.files import chunks_of
 from runvault.stores.dvc.inputs import describe_file, read_listing
 from runvault.stores.dvc.remotes import CHUNK, ObjectRemote
-from runvault.stores.dvc.store import ObjectStore
+from runvault.stores.dvc.store import ObjectStore, storing
 
 Tell: TypeAlias = Callable[[int, int], None]  # how many of how many are done
 
@@ -154,9 +154,9 @@ def _fetch(remote: ObjectRemote, store: ObjectStore, wanted: Sequence[Wanted], t
 
 def _fetch_share(remote: ObjectRemote, store: ObjectStore, share: Sequence[Wanted], took: Callable[[], None]) -> Moved:
     moved = Moved()
-    with store.batch() as batch:
+    with storing(store.keep), store.batch() as batch:
         for each in share:
-            with _noting(moved, each.md5), remote.reached():
+            with _noting(moved, each.md5):
                 moved.bytes += _fetch_one(remote, batch, each)
                 moved.objects += 1
             took()
@@ -168,15 +168,21 @@ def _fetch_one(remote: ObjectRemote, batch: Batch, wanted: Wanted) -> int:
 
     def write(file: BinaryIO) -> None:
         nonlocal taken
+        taken = copy_checked(_content(remote, wanted.md5), file, wanted)
+
+    batch.add(wanted.md5, write, lambda path: describe_file(path).md5 == wanted.md5.removesuffix(".dir"))
+    return taken
+
+
+def _content(remote: ObjectRemote, md5: str) -> Iterator[bytes]:
+    """Yield an object piece by piece; what fails where they are written is no failure of the remote."""
+    with remote.reached():
         try:
-            taken = copy_checked(remote.chunks(wanted.md5), file, wanted)
+            yield from remote.chunks(md5)
         except FileNotFoundError as error:
             if remote.is_gone:
                 raise RunvaultError(f"the DVC remote {remote.name!a} has no folder {str(remote.folder)!r}") from error
             raise ArtifactMissingError(f"the DVC remote {remote.name!a} does not have it") from error
-
-    batch.add(wanted.md5, write, lambda path: describe_file(path).md5 == wanted.md5.removesuffix(".dir"))
-    return taken
 
 
 def _copier(path: Path) -> Callable[[BinaryIO], None]:
