@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -46,8 +46,9 @@ class Shared:
         Runs that were let in without being read, as a newer runvault wrote them: `run` and `problem`.
     removed_runs : sequence of str
         The runs that `removed` counts.
-    between : tuple of str, or None
-        The archive commits that were compared; ``RUN@COMMIT`` of each has the results that `drift` is about.
+    between : mapping of str to sequence of str
+        Of each run in `drift` the archive commits with either results, as in ``RUN@COMMIT``; where it is one, the tip
+        has the others.
     """
 
     runs_added: int
@@ -61,7 +62,7 @@ class Shared:
     failed: Mapping[str, str] | None = None
     unread: Sequence[Mapping[str, str]] = ()
     removed_runs: Sequence[str] = ()
-    between: tuple[str, str] | None = None
+    between: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Json]:
         """Return the document that the commands print with ``--json``."""

@@ -219,8 +219,9 @@ def _show(shared: Shared, form: str, verb: str, *, chosen: bool = False) -> int:
         )
     for run in shared.drift:
         # Not RUN~1: at the tip may be an earlier revision, put back, or ours
-        sides = " ".join(f"{RunId.parse(run).short}@{commit[:10]}" for commit in shared.between or ())
-        notice(f"drift: {run} has other results now; 'runvault diff {sides}' shows which")
+        short = RunId.parse(run).short
+        sides = [*(f"{short}@{commit[:10]}" for commit in shared.between[run]), short][:2]
+        notice(f"drift: {run} has other results now; 'runvault diff {' '.join(sides)}' shows which")
     for each in shared.refused:
         notice(f"refused: {each['run']}: {each['problem']}")
     for each in shared.unread:

@@ -59,8 +59,9 @@ class Joined:
         What was let in without being read: a newer runvault wrote it.
     removed_runs : list of str
         The runs that are not here any more.
-    between : tuple of str, or None
-        The two commits of which this is told; both are in the history of what became of them.
+    between : dict of str to tuple of str
+        Of each run in `drift` the commits with either results: ours alone where the other side has removed the run, and
+        the tip the results that it had there.
     """
 
     commit: str | None = None
@@ -70,7 +71,7 @@ class Joined:
     refused: list[Refusal] = field(default_factory=list)
     unread: list[Refusal] = field(default_factory=list)
     removed_runs: list[str] = field(default_factory=list)
-    between: tuple[str, str] | None = None
+    between: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def removed(self) -> int:
@@ -140,7 +141,7 @@ class _Joining:
         self.sides = sides
         self.name = name
         self.provenance = provenance
-        self.done = Joined(between=(sides.ours, sides.theirs))
+        self.done = Joined()
         self.files: list[tuple[str, Content]] = []
         self.forward = sides.is_behind(sides.ours, sides.theirs)
 
@@ -293,9 +294,7 @@ class _Joining:
         return known
 
     def _count(self, pair: _Pair, chosen: Version) -> None:
-        ours, theirs = pair.ours, pair.theirs
-        if theirs is None:
-            return
+        ours, theirs = pair.ours, pair.theirs or chosen  # what a side held when it removed the run counts as its
         if pair.difference.ours is None:
             self.done.runs_added += 1
         elif ours is None or (
@@ -305,6 +304,8 @@ class _Joining:
             self.done.revisions_added += 1
             if ours is None or _digest(ours) != _digest(theirs):
                 self.done.drift.append(str(pair.run))
+                sides = (self.sides.ours, self.sides.theirs)
+                self.done.between[str(pair.run)] = sides if pair.theirs else sides[:1]
 
     def _remove(self, pair: _Pair) -> None:
         if pair.difference.ours is not None:

@@ -173,7 +173,7 @@ def push(
 
 def _gained(stores: Stores, before: str | None, tip: str) -> Joined:
     """Return what a remote that had `before` got with `tip`."""
-    gained = Joined(between=(before, tip) if before else None)
+    gained = Joined()
     if before is None:
         changed = (path for path, _ in stores.reader.changed_files(None, tip))
         gained.runs_added = sum(path.startswith("runs/") and path.endswith("/manifest.json") for path in changed)
@@ -192,6 +192,7 @@ def _gained(stores: Stores, before: str | None, tip: str) -> Joined:
             gained.revisions_added += 1
             if _digest(sides, run, each.ours) != _digest(sides, run, each.theirs):
                 gained.drift.append(str(run))
+                gained.between[str(run)] = (before, tip)
     return gained
 
 

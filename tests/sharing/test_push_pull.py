@@ -128,7 +128,7 @@ def test_a_drift_is_told_with_a_name_that_one_run_alone_has(
     assert program(told[1].split()) == 0
 
 
-@pytest.mark.parametrize("stays", ["theirs", "ours", "an earlier one"])
+@pytest.mark.parametrize("stays", ["theirs", "ours", "an earlier one", "a removed one"])
 def test_a_drift_that_came_is_told_with_both_sides(
     team: Team, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, stays: str
 ) -> None:
@@ -145,12 +145,16 @@ def test_a_drift_that_came_is_told_with_both_sides(
         save(team.ada, 0.2)
     if stays == "ours":
         save(grace, 0.3)
+    if stays == "a removed one":  # what grace says of it, Ada has not seen
+        team.ada.remove(run.id)
+        grace.tag(run.id, add=["golden"])
     team.ada.push()
     monkeypatch.chdir(place(grace))
     capsys.readouterr()
     assert program(["pull"]) == 0
     told = re.search(r"'runvault (diff \S+ \S+)' shows", capsys.readouterr().err)
     assert told is not None
+    assert rv.open(place(grace)).history(run.id)[-1].metrics["total_return"] == (0.3 if stays == "ours" else 0.2)
     assert program([*told[1].split(), "--exit-code"]) == 1
 
 
