@@ -37,6 +37,7 @@ from runvault.sharing.states import (
 )
 from runvault.stores.catalog.project import Projection
 from runvault.stores.git.code import codes_present
+from runvault.stores.git.merging import Sides
 from runvault.stores.git.modes import odd_modes
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ class _Reviewing:
         return gather(self.reader.changed_files(old, new)) if old != new else Changes()
 
     def review(self) -> Review:
+        self._hold_removed()
         before, after = self._folders()
         here = {run: files for run, files in after.items() if files}
         self._read_head(here)
@@ -216,6 +218,20 @@ class _Reviewing:
             others=list(self.base.runs.values()),
             manifests={run: self.manifests[run] for run in new},
         )
+
+    def _hold_removed(self) -> None:
+        """Take a run that the head removed, and the base changed since, as the head held it: a merge joins that."""
+        base, back = self.base.folders, self.back.runs
+        sides = Sides(self.stores.repository, self.span.base.commit, self.span.head.commit)
+        for removal in sides.removals(self.span.head.commit, unlike=self.span.base.commit):  # the newest comes first
+            run = removal.run.rpartition("/")[2]
+            if run not in base or run not in back or any((self.ahead.runs.get(run) or {}).values()):
+                continue
+            held = sides.folder(sides.entry_at(sides.parents(removal.commit)[0], removal.run))
+            files, parted = {name: entry.object_id for name, entry in held.items()}, applied(base[run], back[run])
+            self.ahead.runs[run] = {
+                name: files.get(name) for name in files.keys() | parted.keys() if files.get(name) != parted.get(name)
+            }
 
     def _folders(self) -> tuple[dict[str, Files], dict[str, Files]]:
         """Return the folders that the head changed, as they were where the two parted, and as they are at the head."""

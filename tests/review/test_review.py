@@ -107,7 +107,25 @@ def test_a_run_that_the_base_saved_again_stays_though_the_head_removed_it(vault:
 
     found = vault.review("origin/runvault..team")
     assert not found.removed
+    assert not found.revisions
     assert found.totals["after"] == 3
+
+
+def test_results_that_the_head_removed_are_told_where_a_merge_takes_them(vault: rv.Vault, repo: Path) -> None:
+    """The base saved the run as well, so that it stays, and the removed results are the later ones."""
+    git(repo, "branch", "team", "runvault")
+    run = vault.save(make_result(0.4), strategy="dual_sma", params={"fast": 40}).run
+    fetched(repo)
+    team = rv.open(repo, branch="team")
+    team.save(make_result(0.5), strategy="dual_sma", params={"fast": 40})
+    team.remove(run.id)
+
+    found = vault.review("origin/runvault..team")
+    assert [(each.run["id"], each.stays) for each in found.revisions] == [(run.id, "head")]
+    assert found.totals["drift"] == 1
+    vault.merge("team")
+    after = {row["id"]: row["metrics"]["total_return"] for row in found.after}
+    assert after == {each.id: each.metrics["total_return"] for each in vault.list()}
 
 
 def test_of_two_revisions_the_later_stays(vault: rv.Vault, repo: Path) -> None:
