@@ -97,3 +97,16 @@ def test_a_key_may_be_named_from_the_root_of_the_checkout(signed: Path) -> None:
 def test_without_the_setting_nothing_is_signed(repo: Path) -> None:
     Writer(archive_in(repo)).update(lambda _: edit_of("a"))
     assert "gpgsig" not in git(repo, "cat-file", "commit", "runvault")
+
+
+@needs_ssh
+@pytest.mark.parametrize("case", ["a key that is gone", "a signer that says nothing"])
+def test_a_commit_that_cannot_be_signed_says_what_git_said(signed: Path, case: str) -> None:
+    repository = archive_in(signed)
+    if case == "a key that is gone":
+        Path(git(signed, "config", "user.signingkey").strip()).unlink()
+    else:
+        git(signed, "config", "gpg.ssh.program", "false")
+    with pytest.raises(RunvaultError, match=r"the commit cannot be signed: git commit-tree failed: \w+") as caught:
+        Writer(repository).update(saves("a"))
+    assert "git config commit.gpgsign false" in str(caught.value.hint)

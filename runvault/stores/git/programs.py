@@ -160,7 +160,8 @@ def git_failure(args: Sequence[str], status: int, stderr: bytes) -> RunvaultErro
     """
     words = iter(args)
     name = next((word for word in words if not (word.startswith("-") and (word != "-c" or next(words)))), "")
-    lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    told = (line.strip() for line in stderr.decode("utf-8", "replace").splitlines())
+    lines = [line for line in told if line not in ("", "error:", "fatal:")]  # a signer that says nothing is quoted so
     fatal = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     said = (fatal or lines or [f"exit status {status}"])[0]
     said = said.removeprefix("fatal: ").removeprefix("error: ")

@@ -68,5 +68,5 @@ def sign_commit(repository: Repository, content: bytes) -> bytes:
     done = repository.git(*args, stdin=message, extra=who, ok=range(256), cwd=_place(repository))
     if done.returncode:
         said = git_failure(args, done.returncode, done.stderr)
-        raise type(said)(f"the commit cannot be signed: {said.message}", said.hint or HINT)
+        raise type(said)(f"the commit cannot be signed: {said.message}", HINT)
     return repository.git("cat-file", "commit", done.stdout.decode("ascii").strip()).stdout
