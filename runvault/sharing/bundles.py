@@ -126,21 +126,28 @@ def unbundle(stores: Stores, path: Path, provenance: Provenance) -> tuple[Joined
         It is no such file.
     """
     with archive_to_fill(stores.repository):
-        commit, moved = _take(stores, path)
+        commit, moved, taken = _take(stores, path)
         joined = join(stores, commit, f"bundle {path.name}", provenance)
+    stores.objects.pending.settle(taken)
     forget_bundle(stores.repository)
     return joined, moved
 
 
-def _take(stores: Stores, path: Path) -> tuple[str, Moved]:
-    """Take code and objects out of a file; return the commit of its runs, which are still to be looked at."""
+def _take(stores: Stores, path: Path) -> tuple[str, Moved, list[str]]:
+    """Take code and objects out of a file.
+
+    Returns
+    -------
+    (str, Moved, list of str)
+        The commit of its runs, which are still to be looked at; what came of the objects, and the names of those put.
+    """
     try:
         with zipfile.ZipFile(path) as file, tempfile.TemporaryDirectory(prefix="runvault-bundle-") as folder:
             members = _members(file, path)
             git_part = Path(folder) / GIT_PART
             with file.open(GIT_PART) as source, git_part.open("wb") as target:
                 shutil.copyfileobj(source, target, CHUNK)
-            return fetch_bundle(stores.repository, git_part), _take_objects(stores, file, members)
+            return fetch_bundle(stores.repository, git_part), *_take_objects(stores, file, members)
     except (zipfile.BadZipFile, KeyError) as error:
         raise FormatError(f"{str(path)!r} is no bundle of runvault: {error}", NO_BUNDLE) from error
     except OSError as error:
@@ -159,8 +166,10 @@ def _members(file: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
     return found
 
 
-def _take_objects(stores: Stores, file: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> Moved:
-    moved = Moved()
+def _take_objects(
+    stores: Stores, file: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]
+) -> tuple[Moved, list[str]]:
+    moved, taken = Moved(), []
     with storing(stores.objects.keep), stores.objects.batch() as batch:
         for name, info in members.items():
             if stores.objects.has(name):
@@ -173,6 +182,7 @@ def _take_objects(stores: Stores, file: zipfile.ZipFile, members: dict[str, zipf
             def is_good(copy: Path, name: str = name) -> bool:
                 return describe_file(copy).md5 == name.removesuffix(".dir")
 
+            taken.append(name)
             try:
                 batch.add(name, write, is_good)
             except RunvaultError as error:
@@ -180,4 +190,4 @@ def _take_objects(stores: Stores, file: zipfile.ZipFile, members: dict[str, zipf
                 continue
             moved.objects += 1
             moved.bytes += info.file_size
-    return moved
+    return moved, taken

@@ -110,8 +110,8 @@ def test_a_bundle_that_was_taken_keeps_nothing(team: Team, tmp_path: Path) -> No
     run = save(team.ada)
     team.ada.bundle(tmp_path / "all.runvault")
     there = elsewhere(tmp_path / "there")
-    find_vault(there).unbundle(tmp_path / "all.runvault")
-    vault = rv.open(there)
+    vault = find_vault(there)
+    vault.unbundle(tmp_path / "all.runvault")  # by a process that goes on
     vault.remove(run.id)
     assert set(vault.gc().removed) == {entry["md5"] for entry in run.artifacts.values()}
 

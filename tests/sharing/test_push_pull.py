@@ -243,6 +243,16 @@ def test_a_fetch_that_broke_off_is_made_up_for(team: Team, monkeypatch: pytest.M
     assert grace.pull().artifacts == 5
 
 
+def test_what_a_pull_fetched_is_not_held_from_collections(team: Team) -> None:
+    team.ada.push()
+    grace = team.join("Grace")
+    save(team.ada)
+    team.ada.push()
+    assert grace.pull().artifacts == 5
+    with grace.stores.objects.pending.collecting() as noted:
+        assert noted == set()
+
+
 def test_verify_fetches_nothing(team: Team) -> None:
     save(team.ada)
     team.ada.push()

@@ -251,6 +251,7 @@ class ObjectStore:
                 return None
             with storing(self.keep), self.batch() as batch:
                 batch.add(md5, lambda file: file.write(data or b""), lambda path: path not in problems)
+            self.pending.settle([md5])
         healed = [source] if problems else []
         if md5.endswith(".dir"):
             files = read_listing(self.get(md5, sha256))

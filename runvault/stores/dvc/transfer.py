@@ -160,6 +160,7 @@ def _fetch_share(remote: ObjectRemote, store: ObjectStore, share: Sequence[Wante
                 moved.bytes += _fetch_one(remote, batch, each)
                 moved.objects += 1
             took()
+    store.pending.settle(each.md5 for each in share)  # what is fetched a commit here names already
     return moved
 
 
