@@ -87,7 +87,7 @@ def snapshot(stores: Stores, files: Mapping[str, str], *, every_untracked: bool 
 
 def new_snapshot(stores: Stores, include: Iterable[str], *, every_untracked: bool = False) -> Snapshot:
     """Keep the code as it is now, for what a program of its own runs."""
-    return _kept(stores.code, stores.repository, tuple(sorted(include)), every_untracked)
+    return _kept(stores.code, stores.repository, tuple(sorted(include)), every_untracked, {})
 
 
 @functools.lru_cache(maxsize=16)
@@ -107,9 +107,9 @@ def _kept(
     archive: Repository,
     include: tuple[str, ...],
     every_untracked: bool,
-    contents: Mapping[str, bytes] | None = None,
+    contents: Mapping[str, bytes],
 ) -> Snapshot:
-    taken = take_snapshot(code, include, every_untracked=every_untracked, contents=contents or {})
+    taken = take_snapshot(code, include, every_untracked=every_untracked, contents=contents)
     if code.common_dir != archive.common_dir:  # a DVC experiment's throw-away clone
         ref = f"refs/runvault/code/{taken.commit}"
         archive.git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(code.common_dir), f"{ref}:{ref}")
