@@ -9,9 +9,10 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache, partial
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -66,28 +67,42 @@ def modules_in(root: Path) -> Iterator[tuple[str, Path]]:
 
     Left out are installed packages and Python's own (an environment may lie in the repository), and runvault itself.
     """
-    inside = os.path.join(root.resolve(), "")  # noqa: PTH118 - pathlib drops the separator at the end
-    outside = _known_outside(inside)
-    for name, module in list(sys.modules.items()):
-        if outside.get(name) is module:
-            continue
-        path = None if name.partition(".")[0] == "runvault" else _source_in(module, inside)
-        if path is None:
-            outside[name] = module
-        else:
-            yield name, path
+    return iter(_seen_in(os.path.join(root.resolve(), "")).items())  # noqa: PTH118 - pathlib drops the last separator
 
 
-@lru_cache(maxsize=1)  # of another root nothing is known; and no root's modules are held for the sake of another's
-def _known_outside(inside: str) -> dict[str, ModuleType]:  # noqa: ARG001 - what the table is for
-    """Return the modules that do not lie in a folder, by name, as far as they were looked at: vectorbt brings 2,500."""
-    return {}
+@dataclass(frozen=True)
+class _Seen:
+    """The modules that were imported when this was last asked for, and those of them that lie in a folder."""
+
+    inside: str = ""
+    modules: Mapping[str, ModuleType] = field(default_factory=dict)
+    places: Mapping[str, Path] = field(default_factory=dict)
 
 
-def _source_in(module: ModuleType, inside: str) -> Path | None:
-    """Return where a module's source lies; None where it is not in a folder, or is an installed package's."""
+_seen = _Seen()
+
+
+def _seen_in(inside: str) -> Mapping[str, Path]:
+    """Return where the modules in a folder lie, looking at new ones alone: vectorbt brings 2,500."""
+    global _seen  # one root's at a time: no modules are held for the sake of another's
+    seen = _seen if _seen.inside == inside else _Seen(inside)
+    modules = sys.modules.copy()
+    if modules != seen.modules:
+        same = {name for name, module in modules.items() if seen.modules.get(name) is module}
+        places = {name: path for name, path in seen.places.items() if name in same}
+        for name, module in modules.items():
+            path = None if name in same else _source_in(name, module, inside)
+            if path is not None:
+                places[name] = path
+        seen = _Seen(inside, modules, places)
+    _seen = seen
+    return seen.places
+
+
+def _source_in(name: str, module: ModuleType, inside: str) -> Path | None:
+    """Return where a module's source lies; None where it is not in a folder, or is an installed package's or ours."""
     file = getattr(module, "__file__", None)
-    if type(file) is not str or not _real_path(file).startswith(inside):
+    if name.partition(".")[0] == "runvault" or type(file) is not str or not _real_path(file).startswith(inside):
         return None
     path = Path(_real_path(file))
     return path if file.endswith(".py") and not is_installed(path, Path(inside)) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -189,13 +188,12 @@ def run_function(
         refuse_dirty(taken, required=request.require_clean)
         if recipe is not None:
             refuse_secret_code(taken, files, request.allow)
-        imported = frozenset(sys.modules)
         ran = call.run()
         if recipe is None:
             ran = ran.with_warnings([f"{name_of(function)} has no name in a file of the repository: {NO_REPLAY}"])
         else:
-            files = imported_files(root) if frozenset(sys.modules) != imported else recipe.files
-            if files.keys() - recipe.files.keys():  # imported while it ran
+            files = imported_files(root)
+            if files != recipe.files:  # imported while it ran, or reloaded
                 taken = keep(files)
             save = replace(save, recipe=replace(recipe, files=files).to_dict())
             ran = ran.with_warnings(warnings_of(taken, files))

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.engine
 RECORDED = """
 import datetime as dt
 import enum
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,12 @@ def missing(prices):
 @rv.record
 def shaped(prices):
     return vbt.Portfolio.from_holding(prices, init_cash=100 * prices.ndim, freq="1D")
+
+
+@rv.record
+def reloading(close, bars: int = 4):
+    smoothing = importlib.reload(importlib.import_module("smoothing"))
+    return vbt.Portfolio.from_signals(close, close > smoothing.mean(close, bars), freq="1D")
 
 
 @rv.record(data={"prices": "data/prices.csv"})
@@ -130,6 +137,19 @@ def test_a_file_that_is_edited_and_not_reloaded_is_told_as_it_was_imported(
     assert reloaded.CALLS == [4]  # what is archived is not of this code
     assert by_median.total_return() != by_mean.total_return()
     assert vault.replay(reloaded.backtest.saved.run).verdict == "exact"
+
+
+def test_a_module_that_is_reloaded_by_the_call_is_told_as_it_was_reloaded(
+    vault: rv.Vault, recorded, here: Path
+) -> None:
+    (here / "smoothing.py").write_text("def mean(close, bars):\n    return close.rolling(bars).mean()\n")
+    importlib.import_module("smoothing")
+    recorded.backtest(close_of(here), 3)  # now both files are known as they were imported
+    (here / "smoothing.py").write_text("def mean(close, bars):\n    return close.rolling(bars).mean().shift(bars)\n")
+
+    recorded.reloading(close_of(here))
+
+    assert vault.replay(recorded.reloading.saved.run).verdict == "exact"
 
 
 @pytest.mark.parametrize("as_frame", [True, False])
