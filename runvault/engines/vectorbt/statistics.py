@@ -216,20 +216,24 @@ def _repeated(end: Any, stats: pd.DataFrame) -> pd.Series:
 def _measure_alone(label: str, value: Any, end: Any) -> Measure:
     """Return what a column of this one value gives.
 
-    Of numbers and durations pandas is told what they are: to find it out takes it longer than all the rest.
+    Of numbers, durations and times no column is made: to find out what they are takes pandas longer than all the rest.
     """
     import pandas as pd
 
-    if isinstance(value, float) and end is None:
-        return _numbers(label, np.array([value], dtype=np.float64))
-    return _measure(label, pd.Series(np.array([value.asm8]) if isinstance(value, pd.Timedelta) else [value]), end)
+    if end is None and isinstance(value, float | np.integer):
+        return _numbers(label, np.array([value], dtype=np.float64), whole=isinstance(value, np.integer))
+    if isinstance(value, pd.Timedelta):
+        return _times(label, value, "duration")
+    if isinstance(value, pd.Timestamp) and not _is_duration(label) and (measure := _timestamps(label, value, value.tz)):
+        return measure
+    return _measure(label, pd.Series([value]), end)
 
 
 def _measure(label: str, values: pd.Series, end: Any = None) -> Measure:
     kind = values.dtype.kind
     if kind == "m" or (kind == "M" and _is_duration(label)):  # a lone NaT is read as a time of the calendar
-        return _times(label, values, "duration")
-    if kind == "M" and (measure := _timestamps(label, values)):
+        return _times(label, values.array, "duration")
+    if kind == "M" and (measure := _timestamps(label, values.array, getattr(values.dtype, "tz", None))):
         return measure
     if kind in "iuf" and end is None:
         return _numbers(label, values.to_numpy(np.float64), whole=kind in "iu")
@@ -248,17 +252,19 @@ def _is_duration(label: str) -> bool:
     return registered is not None and registered.unit == "duration"
 
 
-def _times(label: str, values: pd.Series, unit: str, tz: str | None = None) -> Measure:
-    ns = np.asarray(values.array.as_unit("ns").asi8, dtype=np.int64)
+def _times(label: str, values: Any, unit: str, tz: str | None = None) -> Measure:
+    """Return a measure of one time or duration, or of an array of them."""
+    in_ns = values.as_unit("ns")
+    ns = np.atleast_1d(np.asarray(in_ns.asi8 if hasattr(in_ns, "asi8") else in_ns.value, dtype=np.int64))
     return Measure(metric_of_label(label, None), label, unit, ns=ns, tz=tz)
 
 
-def _timestamps(label: str, values: pd.Series) -> Measure | None:
+def _timestamps(label: str, values: Any, zone: Any) -> Measure | None:
     """Return times of the calendar; None for those that 64 bits of nanoseconds or the name of a zone cannot hold."""
     from pandas.errors import OutOfBoundsDatetime
 
     try:
-        return _times(label, values, "timestamp", tz=describe_zone(getattr(values.dtype, "tz", None)).get("tz"))
+        return _times(label, values, "timestamp", tz=describe_zone(zone).get("tz"))
     except (OutOfBoundsDatetime, NotRebuildableError):
         return None
 

@@ -63,7 +63,8 @@ def bounds(index: pd.Index) -> tuple[str | None, str | None]:
         index = index.to_timestamp()
     if not isinstance(index, pd.DatetimeIndex) or not len(index):
         return None, None
-    days = index.tz is None and bool((index == index.normalize()).all())
+    day = pd.Timedelta(days=1) // pd.Timedelta(1, unit=index.unit)
+    days = index.tz is None and not (index.asi8 % day).any()  # NaT is no midnight
     return _moment(index[0], days=days), _moment(index[-1], days=days)
 
 
