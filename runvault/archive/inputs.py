@@ -86,13 +86,29 @@ def keep_inputs(stores: Stores, files: Mapping[str, Path]) -> Inputs:
         stored = stores.objects.put_file(path)
         file_name = stored.md5 if path.is_dir() else f"{stored.md5}{path.suffix}"
         hashes[name], names[name] = stored.md5, file_name
-        pointers[f"data/{stored.md5[:2]}/{file_name}.dvc"] = pointer_bytes(file_name, stored)
+        pointers[_pointer(file_name)] = pointer_bytes(file_name, stored)
     return Inputs(hashes, names, pointers)
+
+
+def keep_contents(stores: Stores, contents: Mapping[str, bytes], suffix: str) -> Inputs:
+    """Fingerprint inputs that lie in no file, and keep them as files that end in `suffix`."""
+    if not contents:
+        return NO_INPUTS
+    from runvault.stores.dvc import pointer_bytes
+
+    stored = dict(zip(contents, stores.objects.put_all(list(contents.values())), strict=True))
+    names = {name: f"{each.md5}{suffix}" for name, each in stored.items()}
+    pointers = {_pointer(names[name]): pointer_bytes(names[name], each) for name, each in stored.items()}
+    return Inputs({name: each.md5 for name, each in stored.items()}, names, pointers)
 
 
 def inputs_of(stores: Stores, request: SaveRequest) -> Inputs:
     """Fingerprint and keep the input files of a request."""
     return keep_inputs(stores, request.data)
+
+
+def _pointer(file_name: str) -> str:
+    return f"data/{file_name[:2]}/{file_name}.dvc"
 
 
 def _window_members(window: Window) -> dict[str, Json]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any, TypeAlias
 
 from runvault.archive.changing import annotate_runs
 from runvault.archive.compose import annotate, one_line
-from runvault.archive.inputs import Inputs, keep_inputs
+from runvault.archive.inputs import Inputs, keep_contents, keep_inputs
 from runvault.archive.request import Provenance, SaveOutcome, SaveRequest
 from runvault.archive.saving import save_result
 from runvault.archive.stores import Stores
@@ -171,36 +169,35 @@ def run_function(
     strategy = request.strategy or name_of(function).rpartition(".")[2]
     params, settings = checked(call, request)
     root = work_tree_of(stores)
-    with ExitStack() as stack:
-        frames = stack.enter_context(_in_files({n: v for n, v in inputs.items() if n not in request.data}))
-        paths = {**request.data, **frames}
-        kept = keep_inputs(stores, paths)
-        recipe = recipe_of(entry, call, paths, kept, request, root) if entry else None
-        save = request.to_save(strategy, params, settings, recipe, series)
-        if recipe is not None and not request.force:
-            known = find_known(stores, save, recipe, root)
-            if known is not None:
-                stores.objects.settle(kept.md5.values())
-                return RunOutcome(annotate_known(stores, known, save, provide()))
-        keep = partial(snapshot, stores, every_untracked=request.snapshot_all)
-        files = recipe.files if recipe is not None else imported_files(root)
-        taken = keep(files)
-        refuse_dirty(taken, required=request.require_clean)
-        if recipe is not None:
-            refuse_secret_code(taken, files, request.allow)
-        ran = call.run()
-        if recipe is None:
-            ran = ran.with_warnings([f"{name_of(function)} has no name in a file of the repository: {NO_REPLAY}"])
-        else:
-            files = imported_files(root)
-            if files != recipe.files:  # imported while it ran, or reloaded
-                taken = keep(files)
-            save = replace(save, recipe=replace(recipe, files=files).to_dict())
-            ran = ran.with_warnings(warnings_of(taken, files))
-        ran = ran.with_warnings(warn_of_code_outside(function, root))
-        provenance = replace(provide(), code=code_member(taken))
-        saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance, kept)
-        return RunOutcome(saved, ran, taken.told())
+    frames = {name: value for name, value in inputs.items() if name not in request.data}
+    kept = keep_inputs(stores, request.data).and_those(keep_contents(stores, _as_parquet(frames), ".parquet"))
+    passed = {**recipe_inputs(request.data, kept, root), **_recipe_frames(frames, kept)}
+    recipe = recipe_of(entry, call, passed, request, root) if entry else None
+    save = request.to_save(strategy, params, settings, recipe, series)
+    if recipe is not None and not request.force:
+        known = find_known(stores, save, recipe, root)
+        if known is not None:
+            stores.objects.settle(kept.md5.values())
+            return RunOutcome(annotate_known(stores, known, save, provide()))
+    keep = partial(snapshot, stores, every_untracked=request.snapshot_all)
+    files = recipe.files if recipe is not None else imported_files(root)
+    taken = keep(files)
+    refuse_dirty(taken, required=request.require_clean)
+    if recipe is not None:
+        refuse_secret_code(taken, files, request.allow)
+    ran = call.run()
+    if recipe is None:
+        ran = ran.with_warnings([f"{name_of(function)} has no name in a file of the repository: {NO_REPLAY}"])
+    else:
+        files = imported_files(root)
+        if files != recipe.files:  # imported while it ran, or reloaded
+            taken = keep(files)
+        save = replace(save, recipe=replace(recipe, files=files).to_dict())
+        ran = ran.with_warnings(warnings_of(taken, files))
+    ran = ran.with_warnings(warn_of_code_outside(function, root))
+    provenance = replace(provide(), code=code_member(taken))
+    saved = save_result(stores, ran.result, replace(save, duration_s=ran.duration_s), provenance, kept)
+    return RunOutcome(saved, ran, taken.told())
 
 
 def annotate_known(stores: Stores, run: RunId, save: SaveRequest, provenance: Provenance) -> SaveOutcome:
@@ -268,14 +265,12 @@ def checked(call: Call, request: RunRequest) -> tuple[dict[str, Json], dict[str,
     return params, settings
 
 
-def recipe_of(
-    entry: str, call: Call, files: Mapping[str, Path], kept: Inputs, request: RunRequest, root: Path
-) -> Recipe:
-    """Return how a call is made again; `kept` are its input files."""
+def recipe_of(entry: str, call: Call, inputs: Mapping[str, Input], request: RunRequest, root: Path) -> Recipe:
+    """Return how a call is made again."""
     return Recipe(
         kind=FUNCTION,
         entry=entry,
-        inputs=recipe_inputs(files, kept, root, in_memory=files.keys() - request.data.keys()),
+        inputs=inputs,
         seed_name=call.seed_name,
         files=imported_files(root),
         paths=import_paths(root),
@@ -285,39 +280,34 @@ def recipe_of(
     )
 
 
-def recipe_inputs(
-    files: Mapping[str, Path], kept: Inputs, root: Path, in_memory: Collection[str] = ()
-) -> dict[str, Input]:
+def recipe_inputs(files: Mapping[str, Path], kept: Inputs, root: Path) -> dict[str, Input]:
     """Return what a recipe says of input files, as they were kept."""
-    inputs = {}
-    for name, path in files.items():
-        place, kind = path_from_root(path, root), FILE
-        if name in in_memory:
-            place, kind = "", SERIES if path.suffixes[-2:-1] == [f".{SERIES}"] else FRAME
-        inputs[name] = Input(place, kept.md5[name], kept.names[name], kind)
-    return inputs
+    return {
+        name: Input(path_from_root(path, root), kept.md5[name], kept.names[name], FILE) for name, path in files.items()
+    }
 
 
-@contextmanager
-def _in_files(frames: Mapping[str, Any]) -> Iterator[dict[str, Path]]:
-    """Write frames that were passed in memory to files, so that a replay has them."""
-    if not frames:
-        yield {}
-        return
+def _recipe_frames(frames: Mapping[str, Any], kept: Inputs) -> dict[str, Input]:
+    """Return what a recipe says of frames that were passed in memory, as they were kept."""
     import pandas as pd
 
-    with tempfile.TemporaryDirectory(prefix="runvault-inputs-") as folder:
-        kept = {}
-        for name, value in frames.items():
-            frame = value.to_frame() if isinstance(value, pd.Series) else value
-            if not isinstance(frame, pd.DataFrame):
-                raise ConfigError(f"{name} is a {type(value).__name__}, no input", hint="give a frame or a path")
-            path = Path(folder) / f"{name}.{SERIES if isinstance(value, pd.Series) else FRAME}.parquet"
-            try:
-                frame.to_parquet(path)
-            except (ValueError, TypeError, NotImplementedError) as error:  # what pyarrow's errors are
-                problem = " ".join(str(error).split())[:200]
-                hint = "give columns other names or one type each, or write the file yourself and give its path"
-                raise ConfigError(f"the input {name!r} cannot be kept as Parquet: {problem}", hint) from error
-            kept[name] = path
-        yield kept
+    kinds = {name: SERIES if isinstance(value, pd.Series) else FRAME for name, value in frames.items()}
+    return {name: Input("", kept.md5[name], kept.names[name], kind) for name, kind in kinds.items()}
+
+
+def _as_parquet(frames: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return frames that were passed in memory as files, so that a replay has them."""
+    import pandas as pd
+
+    contents = {}
+    for name, value in frames.items():
+        frame = value.to_frame() if isinstance(value, pd.Series) else value
+        if not isinstance(frame, pd.DataFrame):
+            raise ConfigError(f"{name} is a {type(value).__name__}, no input", hint="give a frame or a path")
+        try:
+            contents[name] = frame.to_parquet()
+        except (ValueError, TypeError, NotImplementedError) as error:  # what pyarrow's errors are
+            problem = " ".join(str(error).split())[:200]
+            hint = "give columns other names or one type each, or write the file yourself and give its path"
+            raise ConfigError(f"the input {name!r} cannot be kept as Parquet: {problem}", hint) from error
+    return contents

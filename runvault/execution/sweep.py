@@ -49,6 +49,7 @@ from runvault.execution.run import (
     RunRequest,
     checked,
     from_root,
+    recipe_inputs,
     recipe_of,
     refuse_dirty,
     with_words,
@@ -182,7 +183,7 @@ class _Plan:
         self.call = self._first_call()
         params, self.settings = checked(replace(self.call, params=self._shared(self.call.params)), run)
         self.kept: Inputs = keep_inputs(stores, run.data)
-        self.recipe: Recipe = recipe_of(entry, self.call, run.data, self.kept, run, root)
+        self.recipe: Recipe = recipe_of(entry, self.call, recipe_inputs(run.data, self.kept, root), run, root)
         self.recipe = replace(self.recipe, vectorized=self.types)
         strategy = run.strategy or name_of(self.function).rpartition(".")[2]
         self.save = replace(run, kind="sweep").to_save(strategy, params, self.settings, None, series=series)
