@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from runvault.archive.stores import Stores
 from runvault.errors import ConfigError
-from runvault.execution.entries import is_installed, modules_in
+from runvault.execution.entries import is_installed, modules_in, real_folder
 from runvault.stores.git.code import blob_at, blob_of, blob_of_file
 from runvault.stores.git.owncode import note_own_code
 from runvault.stores.git.repository import Repository
@@ -69,8 +69,9 @@ def import_paths(root: Path) -> tuple[str, ...]:
     there. In another checkout nothing does, or what does names this one.
     """
     root = root.resolve()
-    folders = [Path(entry).resolve() for entry in sys.path if Path(entry).is_dir()]
-    own = [folder for folder in folders if root in folder.parents and not is_installed(folder, root)]
+    folders = [real_folder(Path(entry).absolute()) for entry in sys.path]
+    below = [folder for folder in folders if folder != root and folder.is_relative_to(root)]
+    own = [folder for folder in below if folder.is_dir() and not is_installed(folder, root)]
     return tuple(dict.fromkeys(folder.relative_to(root).as_posix() for folder in own))
 
 

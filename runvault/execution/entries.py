@@ -125,11 +125,12 @@ def _prefixes() -> tuple[Path, ...]:
 def _real_path(file: str) -> str:
     """Return where a module's source really lies."""
     path = Path(file)
-    return str(path.resolve() if path.is_symlink() else _real_folder(path.parent) / path.name)
+    return str(path.resolve() if path.is_symlink() else real_folder(path.parent) / path.name)
 
 
 @cache
-def _real_folder(folder: Path) -> Path:
+def real_folder(folder: Path) -> Path:
+    """Return a folder without links, as it was when it was first asked for."""
     return folder.resolve()
 
 

@@ -39,6 +39,7 @@ class Pending:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._folder = state_dir / NOTES
+        self._lock = FileLock(state_dir / GATE)  # each thread holds it for itself
         self._counts: Counter[str] = Counter()
         self._file: IO[str] | None = None
         self._process = 0
@@ -99,7 +100,7 @@ class Pending:
     def _gate(self) -> Iterator[None]:
         self._state_dir.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self._state_dir / GATE).acquire(timeout=TIMEOUT_S, poll_interval=_POLL_S):
+            with self._lock.acquire(timeout=TIMEOUT_S, poll_interval=_POLL_S):
                 yield
         except Timeout as error:
             raise BusyError("objects are being collected by another process", "wait for it to end") from error

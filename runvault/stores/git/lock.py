@@ -69,9 +69,13 @@ def _no_locks(folder: Path) -> RunvaultError:
 
 
 def _name_holder(folder: Path) -> None:
+    path, text = folder / HOLDER_NAME, json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
     # For the message of those who wait, nothing more; a disk that is full must not fail the save at this point.
     with suppress(OSError):
-        (folder / HOLDER_NAME).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        if path.exists() and path.read_text() == text:
+            os.utime(path)  # file systems write at once what is emptied and written anew
+        else:
+            path.write_text(text)
 
 
 def holder(folder: Path) -> str:
