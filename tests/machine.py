@@ -16,6 +16,17 @@ def full_counts(short: T, full: T) -> T:
     return full if FULL_COUNTS else short
 
 
-def git(path: Path, *args: str, check: bool = True) -> str:
-    """Run git in `path` and return what it printed."""
-    return subprocess.run(["git", *args], cwd=path, check=check, capture_output=True, text=True).stdout
+def git(path: Path, *args: str, check: bool = True, stdin: Path | None = None) -> str:
+    """Run git in `path`, with a file to read if there is one, and return what it printed."""
+    with (stdin or Path(os.devnull)).open("rb") as file:
+        return subprocess.run(["git", *args], cwd=path, check=check, capture_output=True, text=True, stdin=file).stdout
+
+
+def unpack(repo: Path) -> None:
+    """Make a file of its own of each object in a pack, so that what is damaged is that object alone."""
+    folder = repo / ".git/objects/pack"
+    for pack in folder.glob("*.pack"):
+        aside = pack.rename(repo / ".git" / pack.name)
+        pack.with_suffix(".idx").unlink()
+        git(repo, "unpack-objects", "-q", stdin=aside)
+        aside.unlink()

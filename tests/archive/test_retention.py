@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from machine import full_counts, git
+from machine import full_counts, git, unpack
 from results import make_result, make_sweep, with_digest
 
 import runvault as rv
@@ -380,6 +380,7 @@ def test_a_damaged_history_drops_nothing(vault: rv.Vault, repo: Path) -> None:
     run = vault.save(make_result(0.1), strategy="s").run
     vault.save(with_digest(make_result(0.2), "again"), strategy="s")
     blob = git(repo, "rev-parse", f"runvault~1:runs/{run.id[:2]}/{run.id}/manifest.json").strip()
+    unpack(repo)
     (repo / f".git/objects/{blob[:2]}/{blob[2:]}").unlink()
     before = everything(repo)
     with pytest.raises(rv.IntegrityError, match="nobody can say what is needed"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import git
+from machine import git, unpack
 from results import make_result
 
 import runvault as rv
@@ -173,6 +173,7 @@ def test_statistics_that_other_processes_check_are_judged_alike(
     (folders[3] / "manifest.json").write_text("{}")
     git(work, "commit", "--quiet", "--all", "--message", "damage")
     lost = git(repo, "rev-parse", f"{vault.branch}:runs/{runs[4].id[:2]}/{runs[4].id}/stats.parquet").strip()
+    unpack(repo)
     (repo / ".git/objects" / lost[:2] / lost[2:]).unlink()
 
     here = vault.verify().findings

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import git
+from machine import git, unpack
 from results import make_result
 
 import runvault as rv
@@ -66,6 +66,7 @@ def _lose_a_blob(repo: Path) -> None:
         line for line in git(repo, "ls-tree", "-r", "--name-only", "runvault").splitlines() if "stats" in line
     )
     blob = git(repo, "rev-parse", f"runvault:{folder}").strip()
+    unpack(repo)
     (repo / ".git/objects" / blob[:2] / blob[2:]).unlink()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import full_counts, git
+from machine import full_counts, git, unpack
 from results import make_result
 
 import runvault as rv
@@ -86,6 +86,7 @@ def archive(repo: Path) -> Archive:
         vault.save(make_result(0.1 * n), strategy="s", params={"n": n}, data=repo / "prices.csv", tags=[f"t{n}"]).run
         for n in range(1, 4)
     ]
+    unpack(repo)
     made = Archive(repo, runs)
     made.expected = made.said()
     assert made.verify().findings == []

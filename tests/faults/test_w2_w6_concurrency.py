@@ -9,15 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pygit2
 import pytest
 from driver import save
 from harness import assert_sound, new_archive, saved_runs, start
-from machine import full_counts, git
+from machine import full_counts, git, unpack
 
 from runvault.errors import RunvaultError
 from runvault.stores.git import writing
+from runvault.stores.git.additions import NewObjects
 from runvault.stores.git.branch import Branch
 from runvault.stores.git.edits import Signature
 from runvault.stores.git.maintenance import REPACK
@@ -149,8 +151,33 @@ def test_saving_beside_a_prune_that_takes_unreachable_objects(repo: Path) -> Non
     assert_sound(repository)
 
 
+@pytest.mark.parametrize("command", [("repack", "-a", "-d", "--quiet"), ("gc", "--quiet", "--prune=now")])
+def test_what_drops_unreachable_packs_takes_none_that_a_save_has_just_made(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    repository = new_archive(repo)
+    swap, packs = Branch._swap, repo / ".git/objects/pack"
+
+    def drop_then_swap(self: Branch, *args: Any) -> bool:
+        [held] = packs.glob("*.keep")
+        git(repo, *command)
+        assert held.with_suffix(".pack").exists()
+        return swap(self, *args)
+
+    def unneeded(*_: object) -> None:
+        raise AssertionError("nothing is gone")
+
+    monkeypatch.setattr(Branch, "_swap", drop_then_swap)
+    monkeypatch.setattr(writing.Writer, "_write_again", unneeded)
+    assert save(repository, "held") == repository.tip()
+    assert not list(packs.glob("*.keep"))
+    assert saved_runs(repository) == {"held"}
+    assert_sound(repository)
+
+
 def take_objects(repository: Repository, keep: str) -> None:
     """Do what a prune does that found nothing pointing at the new objects, except to the commit itself."""
+    unpack(repository.common_dir.parent)
     reached = git(repository.common_dir, "rev-list", "--objects", "--all").split("\n")
     kept = {line.split(" ")[0] for line in reached} | {keep}
     for path in (repository.common_dir / "objects").glob("??/*"):
@@ -160,14 +187,15 @@ def take_objects(repository: Repository, keep: str) -> None:
 
 def test_objects_pruned_before_the_branch_moves_are_written_again(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = new_archive(repo)
-    write, prunes = writing.write_loose, []
+    write, prunes = NewObjects.write, []
 
-    def write_then_prune(folder: Path, new: writing.NewObjects, needed: set[str]) -> None:
-        write(folder, new, needed)
+    def write_then_prune(new: NewObjects, folder: Path, needed: set[str]) -> None:
+        write(new, folder, needed)
         if len(prunes) < 3:
+            unpack(repo)
             prunes.append(git(repo, "prune", "--expire=now"))
 
-    monkeypatch.setattr(writing, "write_loose", write_then_prune)
+    monkeypatch.setattr(NewObjects, "write", write_then_prune)
     assert save(repository, "pruned") == repository.tip()
     assert len(prunes) == 3
     assert saved_runs(repository) == {"pruned"}
@@ -201,6 +229,7 @@ def test_a_writer_that_dies_on_pruned_objects_leaves_no_broken_branch(
     before = repository.tip()
 
     def die(self: writing.Writer, tip: object, edit: object, made: writing._Made, **_: bool) -> None:
+        unpack(repo)
         for name in made.built.contents:
             (repo / ".git" / "objects" / name[:2] / name[2:]).unlink()
         raise KeyboardInterrupt

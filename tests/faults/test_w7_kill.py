@@ -45,4 +45,6 @@ def test_a_killed_save_costs_nothing_but_itself(repo: Path, tmp_path: Path, bulk
     assert acknowledged <= saved_runs(repository)
     assert_sound(repository)
     assert not (repository.common_dir / f"{repository.ref}.lock").exists()
-    assert list((repository.common_dir / "objects").glob("tmp_objdir-*")) == []
+    folder = repository.common_dir / "objects/pack"
+    assert list(folder.glob("tmp_runvault-*")) == []
+    assert [keep for keep in folder.glob("*.keep") if b"runvault" in keep.read_bytes()] == []

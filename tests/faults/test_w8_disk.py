@@ -39,4 +39,6 @@ def test_a_failing_disk_is_a_typed_error(repo: Path, tmp_path: Path, problem: st
             acknowledged |= {f"after-{place}", name}
     assert acknowledged <= saved_runs(repository)
     assert_sound(repository)
-    assert list((repository.common_dir / "objects").glob("tmp_objdir-*")) == []
+    folder = repository.common_dir / "objects/pack"
+    assert list(folder.glob("tmp_runvault-*")) == []
+    assert [keep for keep in folder.glob("*.keep") if b"runvault" in keep.read_bytes()] == []

@@ -42,7 +42,7 @@ def save_until_due(repository: Repository, name: str) -> str:
     """Save runs until a packing begins, and see it end; return the last commit."""
     for number in itertools.count():
         commit = Writer(repository).update(saves(f"{name} {number}"))
-        if (repository.state_dir / "loose-objects").read_text() == "0":
+        if (repository.state_dir / "new-packs").read_text() == "0":
             break
     wait_for_packing(repository)
     return str(commit)
@@ -51,7 +51,7 @@ def save_until_due(repository: Repository, name: str) -> str:
 @pytest.fixture
 def repository(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     """Return an archive that is packed every eleven saves."""
-    monkeypatch.setattr(maintenance, "PACK_AFTER", 100)
+    monkeypatch.setattr(maintenance, "PACK_AFTER", 11)
     return archive_in(repo)
 
 
@@ -80,7 +80,7 @@ def pack_alone(repo: Path, name: str) -> Path:
     return max(packs(repo), key=lambda pack: pack.stat().st_mtime_ns)
 
 
-def test_loose_objects_are_packed_now_and_then_and_never_pruned(repo: Path, repository: Repository) -> None:
+def test_packs_are_merged_now_and_then_and_no_object_is_pruned(repo: Path, repository: Repository) -> None:
     unreachable = unreachable_blob(repo, "never committed\n")
     save_until_due(repository, "first")
     assert (len(packs(repo)), loose(repo)) == (1, 0)
@@ -128,7 +128,7 @@ def test_a_packing_in_the_middle_of_a_save_costs_it_nothing(
 
 
 def test_packs_stay_few_and_find_the_differences_across_packings(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maintenance, "PACK_AFTER", 50)
+    monkeypatch.setattr(maintenance, "PACK_AFTER", 5)
     repository = archive_in(repo)
     # In 8 of the 256 folders, so that a packing sees each about as often as 200 saves see each of 256.
     names = (name for name in map(str, itertools.count()) if run_path(name) < "runs/08")
@@ -144,7 +144,7 @@ def test_packs_stay_few_and_find_the_differences_across_packings(repo: Path, mon
 def test_packs_of_an_alternate_are_neither_copied_nor_taken(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "PACK_AFTER", 100)
+    monkeypatch.setattr(maintenance, "PACK_AFTER", 11)
     for number in range(3):
         (repo / "strategy.py").write_text(f"FAST = {number}\n")
         git(repo, "commit", "--quiet", "--all", "--message", f"strategy: {number}")
@@ -173,31 +173,32 @@ def test_a_linked_worktree_packs_what_is_common(repo: Path, tmp_path: Path, repo
 def test_nothing_is_packed_beside_gc_or_another_packing(repo: Path, repository: Repository) -> None:
     fcntl = pytest.importorskip("fcntl")
     Writer(repository).update(saves("a"))
+    before = packs(repo)
     (repo / ".git/gc.pid").write_text(f"{os.getpid()} here")
     Maintenance(repository).start()
     wait_for_packing(repository)
-    assert not packs(repo)
+    assert packs(repo) == before
     (repo / ".git/gc.pid").unlink()
-    with (repository.state_dir / "loose-objects").open("rb") as turn:
+    with (repository.state_dir / "new-packs").open("rb") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         assert Maintenance(repository).runs()
         Maintenance(repository).start()
     wait_for_packing(repository)
-    assert not packs(repo)
+    assert packs(repo) == before
     Maintenance(repository).start()
     wait_for_packing(repository)
-    assert packs(repo)
+    assert len(packs(repo)) == 1 < len(before)
 
 
-def test_a_sweep_does_not_count(repo: Path) -> None:
+def test_a_sweep_counts_as_one_pack(repo: Path) -> None:
     repository = archive_in(repo)
-    before = int((repository.state_dir / "loose-objects").read_text())
+    before = int((repository.state_dir / "new-packs").read_text())
     Writer(repository).update(lambda _: edit_of("a", bulk=True))
-    assert int((repository.state_dir / "loose-objects").read_text()) - before <= 1
+    assert int((repository.state_dir / "new-packs").read_text()) - before == 1
 
 
 def test_a_damaged_count_starts_anew(repo: Path) -> None:
     repository = archive_in(repo)
-    (repository.state_dir / "loose-objects").write_text("many")
+    (repository.state_dir / "new-packs").write_text("many")
     Writer(repository).update(saves("a"))
-    assert 5 < int((repository.state_dir / "loose-objects").read_text()) < 20
+    assert (repository.state_dir / "new-packs").read_text() == "1"

@@ -1,4 +1,4 @@
-"""Packing the loose objects that single saves leave, about 10 each; never pruning any."""
+"""Making few packs of the many that saves leave, one or two each; never pruning any object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from runvault.stores.git.packs import gc_is_running
 from runvault.stores.git.programs import DURABLE, git_argv, git_environment
 from runvault.stores.git.repository import Repository
 
-PACK_AFTER = 2_000
+# git itself finds 50 packs too many, and then packs everything anew, in front of whoever commits next.
+PACK_AFTER = 40
 
 # Makes one pack of all loose objects and of the smallest packs, as many as it takes for each pack to hold twice the
 # objects of the next smaller one: so packs stay few, and an object is copied only so often. Merging saves the space: a
@@ -26,7 +27,7 @@ _TUNING = ("-c", "pack.threads=1")
 
 
 class Maintenance:
-    """Counts the loose objects we made, and has git pack them now and then.
+    """Counts the packs we made, and has git make few of them now and then.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ class Maintenance:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._path = repository.state_dir / "loose-objects"
+        self._path = repository.state_dir / "new-packs"
 
     def count(self, made: int) -> bool:
         """Add to the count, under the write lock; return whether packing is due, and begin to count anew then.

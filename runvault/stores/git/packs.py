@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha1
+from itertools import accumulate
 from pathlib import Path
+from zlib import crc32
 
 from pygit2.enums import ObjectType
 
@@ -19,6 +22,10 @@ from runvault.stores.disk import sync_folder
 from runvault.stores.git.objects import translated
 from runvault.stores.git.programs import DURABLE
 from runvault.stores.git.repository import Repository
+from runvault.stores.git.summed import HASH_SIZE
+
+_HEAD = 12  # bytes of a pack before its first entry
+_FAR = 1 << 31  # offsets from here on stand in a table of their own
 
 
 def write_pack(repository: Repository, objects: Collection[tuple[ObjectType, bytes]]) -> None:
@@ -28,13 +35,47 @@ def write_pack(repository: Repository, objects: Collection[tuple[ObjectType, byt
         sync_folder(repository.common_dir / "objects" / "pack")
 
 
-def pack_of(objects: Collection[tuple[ObjectType, bytes]]) -> bytes:
+def pack_of(objects: Iterable[tuple[ObjectType, bytes]]) -> bytes:
     """Return a pack stream, version 2, without deltas (gitformat-pack)."""
-    parts = [b"PACK", (2).to_bytes(4, "big"), len(objects).to_bytes(4, "big")]
-    for kind, content in objects:
-        parts += [_entry_head(kind, len(content)), zlib.compress(content, 1)]
+    return _pack([_entry(kind, content) for kind, content in objects])
+
+
+def pack_with_index(objects: Mapping[str, tuple[ObjectType, bytes]]) -> tuple[bytes, bytes]:
+    """Return objects by id as a pack, and its index, version 2 (gitformat-pack)."""
+    entries = [_entry(kind, content) for kind, content in objects.values()]
+    pack = _pack(entries)
+    ends = accumulate(map(len, entries), initial=_HEAD)
+    rows = sorted((bytes.fromhex(name), crc32(entry), next(ends)) for name, entry in zip(objects, entries, strict=True))
+    counts = Counter(name[0] for name, _, _ in rows)
+    far = [offset for _, _, offset in rows if offset >= _FAR]
+    places = (_FAR | far.index(offset) if offset >= _FAR else offset for _, _, offset in rows)
+    parts = [
+        b"\xfftOc\0\0\0\2",
+        *map(_word, accumulate(counts[byte] for byte in range(256))),
+        *(name for name, _, _ in rows),
+        *(_word(crc) for _, crc, _ in rows),
+        *map(_word, places),
+        *(offset.to_bytes(8, "big") for offset in far),
+        pack[-HASH_SIZE:],
+    ]
+    return pack, _summed(parts)
+
+
+def _pack(entries: Sequence[bytes]) -> bytes:
+    return _summed([b"PACK", _word(2), _word(len(entries)), *entries])
+
+
+def _summed(parts: Iterable[bytes]) -> bytes:
     body = b"".join(parts)
     return body + sha1(body, usedforsecurity=False).digest()
+
+
+def _word(number: int) -> bytes:
+    return number.to_bytes(4, "big")
+
+
+def _entry(kind: ObjectType, content: bytes) -> bytes:
+    return _entry_head(kind, len(content)) + zlib.compress(content, 1)
 
 
 def _entry_head(kind: ObjectType, size: int) -> bytes:

@@ -71,7 +71,8 @@ def _pair_problem(pack: Path) -> str | None:
     """Return what is wrong between a pack and its index: each may be sound, and they need not belong together."""
     index = pack.with_suffix(".idx")
     if not index.exists():
-        return None if not pack.exists() else "has no index"
+        begun = pack.with_suffix(".keep").exists()  # it is being written, or its writer died: nothing refers to it
+        return None if begun or not pack.exists() else "has no index"
     mine, theirs = _end_of(index, 2 * HASH_SIZE)[:HASH_SIZE], _end_of(pack, HASH_SIZE)
     return None if mine == theirs else "is not the pack that its index is of"
 

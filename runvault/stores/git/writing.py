@@ -21,6 +21,7 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from runvault.errors import BranchMovedError, IntegrityError, RunvaultError, VaultNotFoundError
+from runvault.stores.git.additions import NewObjects
 from runvault.stores.git.branch import Branch, MovedError, busy
 from runvault.stores.git.bulk import compare, imported
 from runvault.stores.git.checkout import Checkout, bring_along, checkouts_of, refuse_dirty
@@ -28,7 +29,6 @@ from runvault.stores.git.edits import Edit, FastForward
 from runvault.stores.git.failures import DisturbedError
 from runvault.stores.git.journal import LockHeldError
 from runvault.stores.git.lock import write_lock
-from runvault.stores.git.loose import NewObjects, write_loose
 from runvault.stores.git.maintenance import Maintenance
 from runvault.stores.git.objects import (
     Built,
@@ -64,6 +64,7 @@ class _Made:
     commit: str
     content: bytes
     built: Built
+    packs: int = 0
 
     @property
     def subject(self) -> str:
@@ -123,7 +124,7 @@ class Writer:
         with write_lock(self._repository.state_dir, timeout_s):
             patience_s = min(LOCKED_S, deadline - time.monotonic())
             made = self._retry(plan, create=create, patience_s=patience_s)
-            due = maintenance.count(len(made.built.contents) + 1) if made else False
+            due = maintenance.count(made.packs) if made else False
         if due:
             maintenance.start()
         return made.commit if made else None
@@ -192,12 +193,15 @@ class Writer:
             yield _found(handle, edit.commit)
             return
         new = NewObjects.of(handle)
-        if edit.bulk:
-            draft = commit_content(handle, tip, edit, str(tip.tree.id if tip.tree is not None else NO_OBJECT))
-            with imported(self._repository, tip, edit.files, draft) as built:
-                yield self._commit(handle, new, tip, edit, built)
-        else:
-            yield self._commit(handle, new, tip, edit, build(handle, tip.tree, edit.files))
+        try:
+            if edit.bulk:
+                draft = commit_content(handle, tip, edit, str(tip.tree.id if tip.tree is not None else NO_OBJECT))
+                with imported(self._repository, tip, edit.files, draft) as built:
+                    yield self._commit(handle, new, tip, edit, built)
+            else:
+                yield self._commit(handle, new, tip, edit, build(handle, tip.tree, edit.files))
+        finally:
+            new.release()
 
     def _commit(self, handle: pygit2.Repository, new: NewObjects, tip: Tip, edit: Edit, built: Built) -> _Made | None:
         if tip.tree is not None and built.tree == tip.tree.id and edit.merged is None:
@@ -206,11 +210,11 @@ class Writer:
             content = commit_content(handle, tip, edit, str(built.tree))
             folder = self._repository.common_dir / "objects"
             if edit.signed and signs_commits(self._repository):
-                write_loose(folder, new, built.contents)  # git looks for the tree
+                new.write(folder, built.contents)  # git looks for the tree
                 content = sign_commit(self._repository, content)
             commit = str(handle.odb.write(ObjectType.COMMIT, content))
-            write_loose(folder, new, {commit, *built.contents})
-        return _Made(commit, content, built)
+            new.write(folder, {commit, *built.contents})
+        return _Made(commit, content, built, packs=len(new.held) + edit.bulk)
 
     def _checkouts(self, old: str | None, new: str) -> list[Checkout]:
         """Return the clean checkouts of the archive branch itself; a dirty one is an error before anything moves."""
