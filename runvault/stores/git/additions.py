@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -24,8 +24,8 @@ from typing import BinaryIO
 import pygit2
 from pygit2.enums import ObjectType
 
-from runvault.stores.disk import start_writing, sync_all, sync_file, sync_folder, sync_open
-from runvault.stores.git.packs import pack_with_index
+from runvault.stores.disk import start_writing, sync_all, sync_folder, sync_open
+from runvault.stores.git.packs import LEVELS, pack_with_index
 from runvault.stores.git.summed import HASH_SIZE
 
 # git's own beginning for what has no name yet: `git prune` removes it, and no git program looks inside.
@@ -39,16 +39,15 @@ _PRIORITY = 100
 
 
 class NewObjects(pygit2.OdbBackend):
-    """Objects that libgit2 makes, by id: type and content, and not written before `write`.
+    """Objects that libgit2 makes, by id: type and content, in memory until `write`.
 
-    What the repository has already does not come here: libgit2 renews the time of its file, so that no prune takes it.
+    What the repository has already does not come here.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.objects: dict[str, tuple[ObjectType, bytes]] = {}
         self.held: list[Path] = []
-        self._on_disk: set[str] = set()
 
     @classmethod
     def of(cls, handle: pygit2.Repository) -> NewObjects:
@@ -87,27 +86,22 @@ class NewObjects(pygit2.OdbBackend):
     def refresh_cb(self) -> None:
         """Have nothing to look at anew."""
 
-    def write(self, folder: Path, needed: Collection[str]) -> None:
-        """Bring the objects to disk, names included; from now on they are read from there.
+    def write(self, folder: Path, objects: Mapping[str, tuple[ObjectType, bytes]]) -> None:
+        """Bring objects to disk, names included; from now on they are read from there.
+
+        Also those that are there already: another program may have written one and synced nothing, and a ``git repack``
+        that is under way may be about to drop what nothing refers to yet.
 
         Parameters
         ----------
         folder : Path
             ``objects``; the write lock is held.
-        needed : collection of str
-            Ids of what has to be on disk besides. What was there before is synced as well: another program may have
-            written it, and synced nothing.
+        objects : mapping
+            All that a commit needs and its parents need not have.
         """
-        known = set(needed) - self.objects.keys() - self._on_disk
-        places = [folder / name[:2] / name[2:] for name in known]
-        found = [place for place in places if place.exists()]  # the others are packed: git syncs packs
-        if found:
-            sync_all(sync_file, found)
-            sync_all(sync_folder, {folder, *(place.parent for place in found)})
         _remove_left(folder / "pack")
-        if self.objects:
-            self.held.append(_install(folder / "pack", self.objects))
-        self._on_disk |= known | self.objects.keys()
+        if objects:
+            self.held.append(_install(folder / "pack", objects))
         self.objects.clear()
 
     def release(self) -> None:
@@ -119,7 +113,7 @@ class NewObjects(pygit2.OdbBackend):
 
 def _install(folder: Path, objects: Mapping[str, tuple[ObjectType, bytes]]) -> Path:
     """Write objects as a pack that is on disk when this returns; return what holds it."""
-    pack, index = pack_with_index(objects)
+    pack, index = _unlike_any(folder, objects)
     named = {folder / f"pack-{pack[-HASH_SIZE:].hex()}{suffix}": content for suffix, content in _pair(pack, index)}
     stem = f"{TEMPORARY}{secrets.token_hex(8)}-"  # without a suffix: git takes for an index what ends in ".idx"
     temporary = {place.with_name(stem + place.suffix[1:]): content for place, content in named.items()}
@@ -137,6 +131,19 @@ def _install(folder: Path, objects: Mapping[str, tuple[ObjectType, bytes]]) -> P
         _let_go(keep)
         raise
     return keep
+
+
+def _unlike_any(folder: Path, objects: Mapping[str, tuple[ObjectType, bytes]]) -> tuple[bytes, bytes]:
+    """Return a pack of objects that no pack is called like, and its index.
+
+    An attempt before this one may have left the same, free by now: a ``git repack`` that has listed it will drop what
+    is called so, and finds the objects held in the meantime, so that it takes them nowhere else.
+    """
+    for level in LEVELS:
+        pack, index = pack_with_index(objects, level)
+        if not (folder / f"pack-{pack[-HASH_SIZE:].hex()}.pack").exists():
+            break
+    return pack, index
 
 
 def _pair(pack: bytes, index: bytes) -> tuple[tuple[str, bytes], ...]:

@@ -37,7 +37,9 @@ File = tuple[str, Content]
 
 
 @contextmanager
-def imported(repository: Repository, tip: Tip, files: Iterable[File], draft: bytes) -> Iterator[Built]:
+def imported(
+    repository: Repository, tip: Tip, files: Iterable[File], draft: bytes, *, again: bool = False
+) -> Iterator[Built]:
     """Write the objects of a large edit, and hold them with a private ref until the block ends.
 
     Parameters
@@ -50,6 +52,9 @@ def imported(repository: Repository, tip: Tip, files: Iterable[File], draft: byt
         Consumed as it is sent; no content is kept.
     draft : bytes
         The commit object to be, with any tree: its people, times and message are used.
+    again : bool
+        Whether an attempt before may have left the same pack: a ``git repack`` that has listed that will drop what is
+        called so.
 
     Raises
     ------
@@ -61,7 +66,7 @@ def imported(repository: Repository, tip: Tip, files: Iterable[File], draft: byt
     built = Built()
     try:
         try:
-            _fast_import(repository, _stream(ref, tip, files, draft, built))
+            _fast_import(repository, _stream(ref, tip, files, draft + ref.encode() if again else draft, built))
         except DisturbedError:
             # What a killed fast-import left under the name of this very pack is in the way: make it another one.
             built = Built()

@@ -24,6 +24,8 @@ from runvault.stores.git.programs import DURABLE
 from runvault.stores.git.repository import Repository
 from runvault.stores.git.summed import HASH_SIZE
 
+LEVELS = (1, 2, 6, 9)  # of zlib: libgit2's first, and those that differ in the first bytes of all that they deflate
+
 _HEAD = 12  # bytes of a pack before its first entry
 _FAR = 1 << 31  # offsets from here on stand in a table of their own
 
@@ -40,9 +42,9 @@ def pack_of(objects: Iterable[tuple[ObjectType, bytes]]) -> bytes:
     return _pack([_entry(kind, content) for kind, content in objects])
 
 
-def pack_with_index(objects: Mapping[str, tuple[ObjectType, bytes]]) -> tuple[bytes, bytes]:
+def pack_with_index(objects: Mapping[str, tuple[ObjectType, bytes]], level: int = LEVELS[0]) -> tuple[bytes, bytes]:
     """Return objects by id as a pack, and its index, version 2 (gitformat-pack)."""
-    entries = [_entry(kind, content) for kind, content in objects.values()]
+    entries = [_entry(kind, content, level) for kind, content in objects.values()]
     pack = _pack(entries)
     ends = accumulate(map(len, entries), initial=_HEAD)
     rows = sorted((bytes.fromhex(name), crc32(entry), next(ends)) for name, entry in zip(objects, entries, strict=True))
@@ -74,8 +76,8 @@ def _word(number: int) -> bytes:
     return number.to_bytes(4, "big")
 
 
-def _entry(kind: ObjectType, content: bytes) -> bytes:
-    return _entry_head(kind, len(content)) + zlib.compress(content, 1)
+def _entry(kind: ObjectType, content: bytes, level: int = LEVELS[0]) -> bytes:
+    return _entry_head(kind, len(content)) + zlib.compress(content, level)
 
 
 def _entry_head(kind: ObjectType, size: int) -> bytes:

@@ -132,7 +132,7 @@ class Writer:
     def _retry(self, plan: Plan, *, create: bool, patience_s: float) -> _Made | None:
         for attempt in range(_ATTEMPTS):
             try:
-                return self._attempt_unlocked(plan, create=create, patience_s=patience_s)
+                return self._attempt_unlocked(plan, create=create, patience_s=patience_s, again=attempt > 0)
             except MovedError:
                 pass
             except DisturbedError:
@@ -145,13 +145,13 @@ class Writer:
             "stop the program that writes to it, then try again",
         )
 
-    def _attempt_unlocked(self, plan: Plan, *, create: bool, patience_s: float) -> _Made | None:
+    def _attempt_unlocked(self, plan: Plan, *, create: bool, patience_s: float, again: bool) -> _Made | None:
         """Attempt it, again and again while another program has the branch locked: that is no moved branch."""
         deadline: float | None = None
         pause_s = 0.001
         while True:
             try:
-                return self._attempt(plan, create=create)
+                return self._attempt(plan, create=create, again=again or deadline is not None)
             except LockHeldError as error:
                 # Waiting alone counts: the objects of a sweep may have taken longer to write.
                 deadline = deadline or time.monotonic() + patience_s
@@ -160,7 +160,7 @@ class Writer:
             time.sleep(random.uniform(0.5, 1) * pause_s)  # noqa: S311 - jitter, not a secret
             pause_s = min(2 * pause_s, _LOCKED_PAUSE_S)
 
-    def _attempt(self, plan: Plan, *, create: bool) -> _Made | None:
+    def _attempt(self, plan: Plan, *, create: bool, again: bool) -> _Made | None:
         self._branch.recover()
         prunes = gc_is_running(self._repository.common_dir)
         handle = open_repository(self._repository.common_dir)
@@ -174,7 +174,7 @@ class Writer:
         if edit is None:
             return None
         self._branch.refuse_locked()
-        with self._written(handle, tip, edit) as made:
+        with self._written(handle, tip, edit, again=again) as made:
             if made is None:
                 return None
             checkouts = self._checkouts(tip.commit, made.commit)
@@ -187,7 +187,9 @@ class Writer:
         return made
 
     @contextmanager
-    def _written(self, handle: pygit2.Repository, tip: Tip, edit: Edit | FastForward) -> Iterator[_Made | None]:
+    def _written(
+        self, handle: pygit2.Repository, tip: Tip, edit: Edit | FastForward, *, again: bool
+    ) -> Iterator[_Made | None]:
         """Write the objects of an edit and hold them; None where the tree would stay the same."""
         if isinstance(edit, FastForward):
             yield _found(handle, edit.commit)
@@ -196,7 +198,7 @@ class Writer:
         try:
             if edit.bulk:
                 draft = commit_content(handle, tip, edit, str(tip.tree.id if tip.tree is not None else NO_OBJECT))
-                with imported(self._repository, tip, edit.files, draft) as built:
+                with imported(self._repository, tip, edit.files, draft, again=again) as built:
                     yield self._commit(handle, new, tip, edit, built)
             else:
                 yield self._commit(handle, new, tip, edit, build(handle, tip.tree, edit.files))
@@ -209,11 +211,13 @@ class Writer:
         with translated("cannot write the commit"):
             content = commit_content(handle, tip, edit, str(built.tree))
             folder = self._repository.common_dir / "objects"
-            if edit.signed and signs_commits(self._repository):
-                new.write(folder, built.contents)  # git looks for the tree
-                content = sign_commit(self._repository, content)
+            needed, signed = built.contents, edit.signed and signs_commits(self._repository)
+            if signed:
+                new.write(folder, needed)  # git looks for the tree
+                needed, content = {}, sign_commit(self._repository, content)
             commit = str(handle.odb.write(ObjectType.COMMIT, content))
-            new.write(folder, {commit, *built.contents})
+            imported_too = edit.bulk and not signed and commit not in new.objects
+            new.write(folder, {} if imported_too else {**needed, commit: (ObjectType.COMMIT, content)})
         return _Made(commit, content, built, packs=len(new.held) + edit.bulk)
 
     def _checkouts(self, old: str | None, new: str) -> list[Checkout]:
@@ -271,7 +275,7 @@ class Writer:
     def _write_again(self, tip: Tip, edit: Edit | FastForward, made: _Made) -> None:
         """Write every object of a commit that the branch holds by now, so that no prune takes it."""
         if isinstance(edit, Edit) and edit.bulk:
-            with imported(self._repository, tip, edit.files, made.content):
+            with imported(self._repository, tip, edit.files, made.content, again=True):
                 pass
         write_pack(self._repository, [*made.built.contents.values(), (ObjectType.COMMIT, made.content)])
 
