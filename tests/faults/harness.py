@@ -136,7 +136,7 @@ def saved_runs(repository: Repository) -> set[str]:
 
 def assert_sound(repository: Repository) -> None:
     deadline = time.monotonic() + 60
-    while Maintenance(repository).runs():  # after 40 saves; fsck takes for missing what is packed beside it
+    while Maintenance(repository).runs():  # after 30 saves; fsck takes for missing what is packed beside it
         assert time.monotonic() < deadline
         time.sleep(0.02)
     done = subprocess.run(

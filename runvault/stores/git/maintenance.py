@@ -12,8 +12,9 @@ from runvault.stores.git.packs import gc_is_running
 from runvault.stores.git.programs import DURABLE, git_argv, git_environment
 from runvault.stores.git.repository import Repository
 
-# git itself finds 50 packs too many, and then packs everything anew, in front of whoever commits next.
-PACK_AFTER = 40
+# git itself finds 50 packs too many, with those of the user and what earlier packings left, and then packs everything
+# anew, in front of whoever commits next.
+PACK_AFTER = 30
 
 # Makes one pack of all loose objects and of the smallest packs, as many as it takes for each pack to hold twice the
 # objects of the next smaller one: so packs stay few, and an object is copied only so often. Merging saves the space: a
