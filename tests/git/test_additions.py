@@ -183,8 +183,18 @@ def test_an_object_that_was_there_is_written_all_the_same(repo: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
-def test_a_signed_commit_is_written_though_git_wrote_it(repo: Path, tmp_path: Path) -> None:
+def test_a_signed_commit_is_written_though_git_wrote_it_and_held_with_the_rest(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repository = archive_in(repo)
+    settle, held = Branch.settle, set[Path]()
+
+    def settling(branch: Branch) -> None:
+        held.update(keep.with_suffix(".pack") for keep in folder_of(repository).glob("*.keep"))
+        settle(branch)
+
+    before = packs(repository)
+    monkeypatch.setattr(Branch, "settle", settling)
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     for name, value in {"commit.gpgsign": "true", "gpg.format": "ssh", "user.signingkey": str(key)}.items():
@@ -193,6 +203,7 @@ def test_a_signed_commit_is_written_though_git_wrote_it(repo: Path, tmp_path: Pa
     listed = [git(repo, "show-index", stdin=pack.with_suffix(".idx")).split() for pack in packs(repository)]
     assert any(len(words) == 3 * 9 for words in listed)  # 5 files and 4 trees
     assert any(commit in words and len(words) == 3 for words in listed)
+    assert held == packs(repository) - before
     assert left_behind(repository) == set()
 
 

@@ -99,7 +99,8 @@ class NewObjects(pygit2.OdbBackend):
         objects : mapping
             All that a commit needs and its parents need not have.
         """
-        _remove_left(folder / "pack")
+        if not self.held:  # else what is there is of this save, whose signed commit comes after the rest
+            _remove_left(folder / "pack")
         if objects:
             self.held.append(_install(folder / "pack", objects))
         self.objects.clear()
@@ -168,7 +169,7 @@ def _name(temporary: Path, place: Path) -> None:
     try:
         temporary.replace(place)
     except PermissionError:
-        # Windows replaces no read-only file: the same pack, of an attempt before this one.
+        # Windows replaces no read-only file: the same pack, where every other way to deflate it is there as well.
         if sys.platform != "win32" or not place.exists():
             raise
 
