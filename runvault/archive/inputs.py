@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runvault.archive.request import SaveRequest
 from runvault.archive.stores import Stores
 from runvault.engines.result import Outcome, Window
 from runvault.errors import ConfigError
+
+if TYPE_CHECKING:
+    from runvault.stores.dvc.stored import Stored
 
 Json: TypeAlias = Any
 
@@ -75,31 +78,21 @@ def keep_inputs(stores: Stores, files: Mapping[str, Path]) -> Inputs:
     """
     if not files:
         return NO_INPUTS
-    from runvault.stores.dvc import pointer_bytes
-
-    hashes: dict[str, str] = {}
-    names: dict[str, str] = {}
-    pointers: dict[str, bytes] = {}
+    kept: dict[str, tuple[Stored, str]] = {}
     for name, path in files.items():
         if not path.exists():
             raise ConfigError(f"data.{name}: there is no file or folder {str(path)!r}")
         stored = stores.objects.put_file(path)
-        file_name = stored.md5 if path.is_dir() else f"{stored.md5}{path.suffix}"
-        hashes[name], names[name] = stored.md5, file_name
-        pointers[_pointer(file_name)] = pointer_bytes(file_name, stored)
-    return Inputs(hashes, names, pointers)
+        kept[name] = stored, stored.md5 if path.is_dir() else f"{stored.md5}{path.suffix}"
+    return _told(kept)
 
 
 def keep_contents(stores: Stores, contents: Mapping[str, bytes], suffix: str) -> Inputs:
     """Fingerprint inputs that lie in no file, and keep them as files that end in `suffix`."""
     if not contents:
         return NO_INPUTS
-    from runvault.stores.dvc import pointer_bytes
-
-    stored = dict(zip(contents, stores.objects.put_all(list(contents.values())), strict=True))
-    names = {name: f"{each.md5}{suffix}" for name, each in stored.items()}
-    pointers = {_pointer(names[name]): pointer_bytes(names[name], each) for name, each in stored.items()}
-    return Inputs({name: each.md5 for name, each in stored.items()}, names, pointers)
+    kept = zip(contents, stores.objects.put_all(list(contents.values())), strict=True)
+    return _told({name: (stored, f"{stored.md5}{suffix}") for name, stored in kept})
 
 
 def inputs_of(stores: Stores, request: SaveRequest) -> Inputs:
@@ -107,8 +100,15 @@ def inputs_of(stores: Stores, request: SaveRequest) -> Inputs:
     return keep_inputs(stores, request.data)
 
 
-def _pointer(file_name: str) -> str:
-    return f"data/{file_name[:2]}/{file_name}.dvc"
+def _told(kept: Mapping[str, tuple[Stored, str]]) -> Inputs:
+    """Return what is said of inputs, each with what its object is called below ``data/``."""
+    from runvault.stores.dvc import pointer_bytes
+
+    return Inputs(
+        {name: stored.md5 for name, (stored, _) in kept.items()},
+        {name: file_name for name, (_, file_name) in kept.items()},
+        {f"data/{stored.md5[:2]}/{file}.dvc": pointer_bytes(file, stored) for stored, file in kept.values()},
+    )
 
 
 def _window_members(window: Window) -> dict[str, Json]:
