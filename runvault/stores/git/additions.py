@@ -114,8 +114,7 @@ class NewObjects(pygit2.OdbBackend):
 
 def _install(folder: Path, objects: Mapping[str, tuple[ObjectType, bytes]]) -> Path:
     """Write objects as a pack that is on disk when this returns; return what holds it."""
-    pack, index = _unlike_any(folder, objects)
-    named = {folder / f"pack-{pack[-HASH_SIZE:].hex()}{suffix}": content for suffix, content in _pair(pack, index)}
+    named = _unlike_any(folder, objects)
     stem = f"{TEMPORARY}{secrets.token_hex(8)}-"  # without a suffix: git takes for an index what ends in ".idx"
     temporary = {place.with_name(stem + place.suffix[1:]): content for place, content in named.items()}
     keep = next(iter(named)).with_suffix(".keep")
@@ -134,21 +133,20 @@ def _install(folder: Path, objects: Mapping[str, tuple[ObjectType, bytes]]) -> P
     return keep
 
 
-def _unlike_any(folder: Path, objects: Mapping[str, tuple[ObjectType, bytes]]) -> tuple[bytes, bytes]:
-    """Return a pack of objects that no pack is called like, and its index.
+def _unlike_any(folder: Path, objects: Mapping[str, tuple[ObjectType, bytes]]) -> dict[Path, bytes]:
+    """Return a pack of objects that no pack is called like, and its index, by their places.
 
     An attempt before this one may have left the same, free by now: a ``git repack`` that has listed it will drop what
     is called so, and finds the objects held in the meantime, so that it takes them nowhere else.
     """
+    named: dict[Path, bytes] = {}
     for level in LEVELS:
         pack, index = pack_with_index(objects, level)
-        if not (folder / f"pack-{pack[-HASH_SIZE:].hex()}.pack").exists():
+        place = folder / f"pack-{pack[-HASH_SIZE:].hex()}.pack"
+        named = {place: pack, place.with_suffix(".idx"): index}  # the index last: git reads no pack without one
+        if not place.exists():
             break
-    return pack, index
-
-
-def _pair(pack: bytes, index: bytes) -> tuple[tuple[str, bytes], ...]:
-    return (".pack", pack), (".idx", index)  # the index last: git reads no pack without one
+    return named
 
 
 def _write_synced(contents: Mapping[Path, bytes]) -> None:
