@@ -283,13 +283,15 @@ def test_objects_are_found_before_they_are_written_and_after(repo: Path) -> None
     assert left_behind(repository) == set()
 
 
-def test_an_index_is_what_git_makes_of_the_pack(tmp_path: Path) -> None:
+@pytest.mark.parametrize("far", [1 << 31, 5_000], ids=["near", "a table for what lies far behind"])
+def test_an_index_is_what_git_makes_of_the_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, far: int) -> None:
     objects: dict[str, tuple[ObjectType, bytes]] = {}
     for number in range(300):
         content = os.urandom(number) + b"x" * 7 * number
         objects[str(pygit2.hash(content))] = (ObjectType.BLOB, content)
+    monkeypatch.setattr("runvault.stores.git.packs._FAR", far)
     pack, index = pack_with_index(objects)
     (tmp_path / "made.pack").write_bytes(pack)
     (tmp_path / "made.idx").write_bytes(index)
-    git(tmp_path, "index-pack", "-o", "theirs.idx", "made.pack")
+    git(tmp_path, "index-pack", f"--index-version=2,{far - 1:#x}", "-o", "theirs.idx", "made.pack")
     assert index == (tmp_path / "theirs.idx").read_bytes()

@@ -27,7 +27,8 @@ from runvault.stores.git.summed import HASH_SIZE
 LEVELS = (1, 2, 6, 9)  # of zlib: libgit2's first, and those that differ in the first bytes of all that they deflate
 
 _HEAD = 12  # bytes of a pack before its first entry
-_FAR = 1 << 31  # offsets from here on stand in a table of their own
+_TABLED = 1 << 31  # set in what is no offset, but a place in the table of those …
+_FAR = _TABLED  # … from here on
 
 
 def write_pack(repository: Repository, objects: Collection[tuple[ObjectType, bytes]]) -> None:
@@ -50,7 +51,7 @@ def pack_with_index(objects: Mapping[str, tuple[ObjectType, bytes]], level: int 
     rows = sorted((bytes.fromhex(name), crc32(entry), next(ends)) for name, entry in zip(objects, entries, strict=True))
     counts = Counter(name[0] for name, _, _ in rows)
     far = [offset for _, _, offset in rows if offset >= _FAR]
-    places = (_FAR | far.index(offset) if offset >= _FAR else offset for _, _, offset in rows)
+    places = (_TABLED | far.index(offset) if offset >= _FAR else offset for _, _, offset in rows)
     parts = [
         b"\xfftOc\0\0\0\2",
         *map(_word, accumulate(counts[byte] for byte in range(256))),
